@@ -1,0 +1,45 @@
+// Bundle: a network together with all that came beside it in its folder.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "tokenizers/tokenizer.h"
+#include "weights/loader.h"
+
+namespace zoo::app {
+
+struct BundleOptions {
+  std::string task;  // wanted head; empty = the checkpoint's own
+  int64_t classes = 0;                  // wanted number of classes; 0 = as configured
+  std::vector<std::string> labels;      // their names, if known
+  bool allow_missing = false, allow_unexpected = false, reinit_head = false;  // the loader's flags of the same name
+  std::string dtype;                    // float32 (default), bfloat16, float16
+  Json config_overrides = Json::object();  // e.g. {"img_size": 28}: keys put over the config before building
+  bool for_training = false;            // false: eval mode, packed for inference, gradients off
+};
+
+struct Bundle {
+  std::string spec;                  // what the user typed
+  std::filesystem::path folder;      // empty for a fresh network
+  const Entry* entry = nullptr;
+  Json config;                       // complete: as it would be written
+  Json preprocessor;                 // preprocessor_config.json, else the card's "preprocess", else {}
+  std::string task;
+  std::vector<std::string> labels;   // class names by id ("LABEL_0" ... when the config names none)
+  std::shared_ptr<Model> model;      // on `device`
+  std::unique_ptr<tokenizers::Tokenizer> tokenizer;  // null when the folder has none
+  weights::LoadReport report;
+  at::Device device = at::kCPU;
+};
+
+// `spec` is a checkpoint folder or name[:variant] (fresh weights). Throws with the nearest names or the load report.
+Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
+
+// Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, tokenizer files
+// copied from the source folder. Each file is written under a temporary name and renamed.
+void save_bundle(const Bundle& bundle, const std::filesystem::path& folder);
+
+}  // namespace zoo::app

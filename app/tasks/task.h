@@ -1,0 +1,80 @@
+// Task: what lies between files and tensors for one kind of work: examples -> batches, loss, metrics, predictions.
+// The trainer, `zoo eval` and `zoo run` know tasks only through this interface; tasks know networks only through Tensors.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "app/bundle.h"
+#include "models/model.h"
+
+namespace zoo::app {
+
+// Examples by index. get() is called from loader threads and must be thread safe; it returns a batch that holds the
+// network's inputs plus "labels" (whatever the task's loss and metrics need).
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual int64_t size() const = 0;
+  virtual Tensors get(std::span<const int64_t> indices, bool training, uint64_t seed) const = 0;
+  // A cheap measure of an example's cost (token count), for length-sorted batches in evaluation; 0 = all alike.
+  virtual int64_t length(int64_t /*index*/) const { return 0; }
+  virtual std::vector<std::string> labels() const { return {}; }  // class names the data knows
+  virtual std::string describe(int64_t index) const { return std::to_string(index); }  // file name, text ... for reports
+};
+
+// Collects batches, then gives the figures. Exact over the whole set: never a mean of batch means.
+class Metrics {
+ public:
+  virtual ~Metrics() = default;
+  virtual void add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t> indices) = 0;
+  virtual Json result() const = 0;             // {"accuracy": 0.91, "loss": 0.25, ...}
+  virtual Json details() const { return {}; }  // confusion matrix, worst mistakes ... for the report
+};
+
+struct DataOptions {
+  std::string split;   // "train", "validation", "test"; empty: the data's only or natural one
+  Json options = Json::object();  // task-specific: column names, max_length, augmentation ...
+  int64_t limit = 0;   // only the first n examples; 0 = all
+};
+
+struct RunOptions {
+  std::vector<std::string> inputs;   // files, folders, globs already expanded by the task; "-" = standard input
+  std::string text;                  // --input "a sentence"
+  std::filesystem::path out;         // folder or file; empty: print
+  std::string format;                // text, json, csv, npy; empty: by --json or text
+  Json options = Json::object();     // task-specific flags: left, right, left_on, right_on, block, top_k, threshold, truth ...
+  bool json = false, overwrite = false;
+  int64_t batch_size = 0;            // 0: the task's default
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual std::string name() const = 0;
+  virtual std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const = 0;
+  virtual at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const = 0;  // scalar, differentiable
+  virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle) const = 0;
+  virtual std::string primary_metric() const = 0;   // higher is better, e.g. "accuracy"
+  // One forward pass from batch to what loss() and metrics read; most tasks just call the network.
+  virtual Tensors forward(Model& model, const Tensors& batch) const { return model.forward(batch); }
+  // `zoo run`: predicts and writes or prints; returns the JSON document for --json.
+  virtual Json run(Bundle& bundle, const RunOptions& options) const = 0;
+};
+
+// Throws UsageError with the nearest three for unknown names.
+const Task& find_task(const std::string& name);
+std::vector<std::string> task_names();
+
+// app/tasks/<name>.cpp each defines its task; the list is in registry.cpp beside them.
+const Task& image_classification_task();
+const Task& image_embedding_task();
+const Task& text_classification_task();
+const Task& token_classification_task();
+const Task& fill_mask_task();
+const Task& similarity_task();   // pairs of sentences with a score: Spearman, Pearson; trains bi-encoders
+const Task& embedding_task();    // sentences -> vectors
+const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
+
+}  // namespace zoo::app

@@ -1,0 +1,85 @@
+#include "models/blocks/layers.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "models/names.h"
+
+namespace zoo {
+
+LayerNormImpl::LayerNormImpl(int64_t width, double eps)
+    : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
+
+Tensor LayerNormImpl::forward(const Tensor& x) { return at::layer_norm(x, weight.sizes(), weight, bias, eps_); }
+
+void LayerNormImpl::init() {
+  at::NoGradGuard no_grad;
+  weight.fill_(1.0);
+  bias.zero_();
+}
+
+EmbeddingImpl::EmbeddingImpl(int64_t rows, int64_t width) : weight(param("weight", {rows, width})) {}
+
+Tensor EmbeddingImpl::forward(const Tensor& ids) { return at::embedding(weight, ids); }
+
+void EmbeddingImpl::init() {
+  at::NoGradGuard no_grad;
+  weight.normal_();
+}
+
+Conv2dImpl::Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, bool with_bias)
+    : weight(param("weight", {out, in, kernel, kernel})), stride_(stride), padding_(padding) {
+  if (with_bias) bias = param("bias", {out});
+}
+
+Tensor Conv2dImpl::forward(const Tensor& x) {
+  return at::conv2d(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, {stride_, stride_}, {padding_, padding_});
+}
+
+void Conv2dImpl::init() {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(weight.numel() / weight.size(0)));
+  at::NoGradGuard no_grad;
+  weight.uniform_(-bound, bound);
+  if (bias.defined()) bias.uniform_(-bound, bound);
+}
+
+Tensor drop_path(const Tensor& branch, double p, bool training) {
+  if (!training || p == 0.0) return branch;
+  std::vector<int64_t> shape(branch.dim(), 1);
+  shape[0] = branch.size(0);
+  return branch * at::empty(shape, branch.options()).bernoulli_(1.0 - p).div_(1.0 - p);
+}
+
+namespace activation_detail {
+const std::vector<std::pair<std::string, Activation>>& table() {
+  static const std::vector<std::pair<std::string, Activation>> known = {
+      {"gelu", [](const Tensor& x) { return at::gelu(x); }},
+      {"gelu_new", [](const Tensor& x) { return at::gelu(x, "tanh"); }},
+      {"gelu_pytorch_tanh", [](const Tensor& x) { return at::gelu(x, "tanh"); }},
+      {"quick_gelu", [](const Tensor& x) { return x * at::sigmoid(1.702 * x); }},
+      {"relu", [](const Tensor& x) { return at::relu(x); }},
+      {"silu", [](const Tensor& x) { return at::silu(x); }},
+      {"swish", [](const Tensor& x) { return at::silu(x); }},
+      {"tanh", [](const Tensor& x) { return at::tanh(x); }},
+  };
+  return known;
+}
+}  // namespace activation_detail
+
+const std::vector<std::string>& activation_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const auto& [name, function] : activation_detail::table()) all.push_back(name);
+    return all;
+  }();
+  return names;
+}
+
+Activation activation(const std::string& name) {
+  for (const auto& [known, function] : activation_detail::table()) {
+    if (known == name) return function;
+  }
+  throw std::invalid_argument("unknown activation '" + name + "'; known: " + join(activation_names()));
+}
+
+}  // namespace zoo

@@ -1,0 +1,52 @@
+// The small layers every network is made of, with PyTorch's keys (weight, bias) and PyTorch's default starting values.
+#pragma once
+#include "models/module.h"
+
+namespace zoo {
+
+// (x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al., 2016, arXiv:1607.06450).
+class LayerNormImpl : public Module {
+ public:
+  explicit LayerNormImpl(int64_t width, double eps = 1e-5);
+  Tensor forward(const Tensor& x);
+  void init() override;
+  Tensor weight, bias;  // [width]
+
+ private:
+  double eps_;
+};
+ZOO_MODULE(LayerNorm);
+
+// Rows of a table: ids [...] int64 -> [..., width].
+class EmbeddingImpl : public Module {
+ public:
+  EmbeddingImpl(int64_t rows, int64_t width);
+  Tensor forward(const Tensor& ids);
+  void init() override;  // standard normal
+  Tensor weight;         // [rows, width]
+};
+ZOO_MODULE(Embedding);
+
+// 2-D convolution: [B, in, H, W] -> [B, out, H', W'].
+class Conv2dImpl : public Module {
+ public:
+  Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0, bool with_bias = true);
+  Tensor forward(const Tensor& x);
+  void init() override;  // uniform in +-1/sqrt(in * kernel^2)
+  Tensor weight, bias;   // [out, in, kernel, kernel], [out]
+
+ private:
+  int64_t stride_, padding_;
+};
+ZOO_MODULE(Conv2d);
+
+// Stochastic depth per sample (Huang et al., 2016, arXiv:1603.09382): in training a whole residual branch [B, ...] is dropped
+// with probability p and the kept ones are scaled by 1 / (1 - p).
+Tensor drop_path(const Tensor& branch, double p, bool training);
+
+// The activation that a Hugging Face config names: gelu (exact), gelu_new (tanh), relu, silu, tanh, ...
+using Activation = Tensor (*)(const Tensor&);
+Activation activation(const std::string& name);  // throws std::invalid_argument for unknown names
+const std::vector<std::string>& activation_names();
+
+}  // namespace zoo

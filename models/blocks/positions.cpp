@@ -1,0 +1,32 @@
+#include "models/blocks/positions.h"
+
+#include <cmath>
+
+namespace zoo {
+
+at::Tensor resize_position_table(const at::Tensor& table, int64_t rows, int64_t extra, Resize how) {
+  if (table.dim() != 3 || table.size(0) != 1 || table.size(1) <= extra || rows <= extra) return {};
+  const auto side_of = [](int64_t cells) { return static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(cells)))); };
+  const int64_t from = side_of(table.size(1) - extra), to = side_of(rows - extra);
+  if (from * from != table.size(1) - extra || to * to != rows - extra) return {};
+  const auto grid = table.slice(1, extra).to(at::kFloat).reshape({1, from, from, -1}).permute({0, 3, 1, 2});
+  const std::vector<int64_t> size = {to, to};
+  const auto resized = how == Resize::bilinear ? at::upsample_bilinear2d(grid, size, /*align_corners=*/false)
+                                               : at::upsample_bicubic2d(grid, size, /*align_corners=*/false);
+  const auto cells = resized.permute({0, 2, 3, 1}).reshape({1, to * to, table.size(2)});
+  return at::cat({table.slice(1, 0, extra), cells.to(table.scalar_type())}, 1);
+}
+
+at::Tensor sine_position_table(int64_t n, int64_t dim) {
+  auto table = at::empty({1, n, dim}, at::kDouble);
+  auto cells = table.accessor<double, 3>();
+  for (int64_t p = 0; p < n; ++p) {
+    for (int64_t i = 0; i < dim; ++i) {
+      const double angle = static_cast<float>(p / std::pow(10000.0, 2.0 * (i / 2) / static_cast<double>(dim)));
+      cells[0][p][i] = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
+    }
+  }
+  return table.to(at::kFloat);
+}
+
+}  // namespace zoo

@@ -1,0 +1,58 @@
+// Model: the contract between a network and everything that runs, trains, checks or embeds it.
+#pragma once
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/module.h"
+
+namespace zoo {
+
+using Json = nlohmann::ordered_json;
+
+// Named tensors, with a fixed vocabulary.
+// Inputs:  image [B,C,H,W], volume [B,C,D,H,W], tokens [B,T] int64, token_types [B,T] int64, mask [B,T] bool (true = keep),
+//          series [B,T,C], points [B,N,3], audio [B,S], features [B,T,F], graph.edges [2,E], labels.
+// Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast, audio.
+using Tensors = std::map<std::string, at::Tensor>;
+
+struct Model : Module {
+  // Reads the inputs it knows, ignores the rest, returns its outputs. Safe for concurrent calls in eval mode.
+  virtual Tensors forward(const Tensors& inputs) = 0;
+
+  // Fresh starting values as the reference gives them. The default asks every layer for its own (PyTorch's).
+  virtual void init_weights() { init_modules(); }
+
+  // A checkpoint's tensor whose shape is not the model's, made to fit (a position table of another image size, say), or
+  // an undefined tensor when there is no published way to do so.
+  virtual at::Tensor adapt(const std::string& /*key*/, const at::Tensor& /*from_file*/, at::IntArrayRef /*wanted*/) { return {}; }
+
+  // Once, after loading and before inference only: packs weights for faster layers. Training afterwards is an error.
+  void prepare_for_inference();
+
+ protected:
+  void init_modules();
+};
+
+// One input of a network: symbolic shape such as {"B", "T"}; dtype "float32", "int64" or "bool"; values lie in [low, high).
+// A symbol that names a number of the config (e.g. "image_size") takes it; "B" and "T" are free.
+struct InputSpec {
+  std::string name;
+  std::vector<std::string> shape;
+  std::string dtype = "float32";
+  double low = -1.0, high = 1.0;
+};
+
+// What the registry knows of one network beyond its JSON card: how to build it and what it eats.
+struct Entry {
+  std::string name;  // = file name = namespace = fixture name
+  std::function<std::shared_ptr<Model>(const Json& config)> make;  // throws std::invalid_argument for a bad config
+  std::function<std::vector<InputSpec>(const Json& config)> inputs;
+};
+
+}  // namespace zoo
