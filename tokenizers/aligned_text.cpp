@@ -1,0 +1,82 @@
+#include "tokenizers/aligned_text.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "tokenizers/utf8.h"
+
+namespace zoo::tokenizers {
+
+AlignedChars apply_changes(const AlignedChars& chars, const std::vector<CharChange>& changes, size_t skipped) {
+  AlignedChars out;
+  out.reserve(changes.size());
+  size_t read = skipped;  // old characters consumed so far
+  for (const auto& [c, change] : changes) {
+    if (change > 0) {
+      const bool first = read == 0;
+      out.push_back({c, first ? 0 : chars[read - 1].begin, first ? 0 : chars[read - 1].end});
+    } else {
+      const auto& old = chars.at(read);
+      out.push_back({c, old.begin, old.end});
+      read += 1 + static_cast<size_t>(-change);
+    }
+  }
+  return out;
+}
+
+AlignedText::AlignedText(std::string_view input) {
+  if (input.size() >= std::numeric_limits<uint32_t>::max()) {
+    throw std::invalid_argument("tokenizer: text has " + std::to_string(input.size()) +
+                                " bytes; at most 4294967294 fit (split the text)");
+  }
+  if (is_valid_utf8(input)) {
+    text_ = input;
+    return;
+  }
+  AlignedChars chars;
+  for (size_t i = 0; i < input.size();) {
+    const auto c = decode_char(input, i);
+    chars.push_back({c.code_point, static_cast<uint32_t>(i), static_cast<uint32_t>(i + c.bytes)});
+    i += c.bytes;
+  }
+  assign(chars);
+}
+
+Span AlignedText::source(Span span) const {
+  if (is_verbatim()) return {origin_ + span.begin, origin_ + span.end};
+  return {align_[span.begin].first, align_[span.end - 1].second};
+}
+
+AlignedText AlignedText::slice(Span span) const {
+  AlignedText part;
+  part.text_ = text_.substr(span.begin, span.end - span.begin);
+  part.origin_ = origin_ + span.begin;
+  if (!is_verbatim()) part.align_.assign(align_.begin() + span.begin, align_.begin() + span.end);
+  return part;
+}
+
+AlignedChars AlignedText::chars() const {
+  AlignedChars out;
+  out.reserve(text_.size());
+  for (size_t i = 0; i < text_.size();) {
+    const auto c = decode_char(text_, i);
+    const Span from = source({i, i + c.bytes});
+    out.push_back({c.code_point, static_cast<uint32_t>(from.begin), static_cast<uint32_t>(from.end)});
+    i += c.bytes;
+  }
+  return out;
+}
+
+void AlignedText::assign(const AlignedChars& chars) {
+  text_.clear();
+  align_.clear();
+  text_.reserve(chars.size());
+  align_.reserve(chars.size());
+  for (const auto& [c, begin, end] : chars) {
+    append_utf8(text_, c);
+    align_.resize(text_.size(), {begin, end});
+  }
+}
+
+}  // namespace zoo::tokenizers

@@ -1,0 +1,75 @@
+#include <string>
+
+#include "tokenizers/normalizer.h"
+#include "tokenizers/utf8.h"
+
+namespace zoo::tokenizers {
+namespace make_normalizer_detail {
+
+constexpr auto kSupported =
+    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Replace (with a String pattern), Sequence, StripAccents";
+
+std::unique_ptr<Normalizer> make_bert(const JsonField& part) {
+  auto bert = std::make_unique<BertNormalizer>();
+  bert->clean_text = part.boolean_or("clean_text", true);
+  bert->handle_chinese_chars = part.boolean_or("handle_chinese_chars", true);
+  bert->lowercase = part.boolean_or("lowercase", true);
+  bert->strip_accents = part.boolean_or("strip_accents", bert->lowercase);  // null follows lowercase
+  return bert;
+}
+
+std::unique_ptr<Normalizer> make_form(bool compatibility, bool composed) {
+  auto form = std::make_unique<UnicodeForm>();
+  form->compatibility = compatibility;
+  form->composed = composed;
+  return form;
+}
+
+std::u32string to_code_points(const std::string& text) {
+  std::u32string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto c = decode_char(text, i);
+    out.push_back(c.code_point);
+    i += c.bytes;
+  }
+  return out;
+}
+
+std::unique_ptr<Normalizer> make_replace(const JsonField& part) {
+  const auto pattern = part.at("pattern");
+  if (!pattern.has("String")) pattern.fail("{\"String\": text}; regular expressions are not supported");
+  auto replace = std::make_unique<Replace>();
+  replace->pattern = to_code_points(pattern.at("String").string());
+  replace->content = to_code_points(part.at("content").string());
+  if (replace->pattern.empty()) pattern.at("String").fail("at least one character");
+  return replace;
+}
+
+std::unique_ptr<Normalizer> make_sequence(const JsonField& part) {
+  auto sequence = std::make_unique<NormalizerSequence>();
+  for (const auto& step : part.at("normalizers").list()) sequence->steps.push_back(make_normalizer(step));
+  return sequence;
+}
+
+}  // namespace make_normalizer_detail
+
+std::unique_ptr<Normalizer> make_normalizer(const JsonField& part) {
+  namespace detail = make_normalizer_detail;
+  const std::string type = part.at("type").string();
+  if (type == "BertNormalizer") return detail::make_bert(part);
+  if (type == "Lowercase") return std::make_unique<Lowercase>();
+  if (type == "StripAccents") return std::make_unique<StripAccents>();
+  if (type == "NFD") return detail::make_form(false, false);
+  if (type == "NFC") return detail::make_form(false, true);
+  if (type == "NFKD") return detail::make_form(true, false);
+  if (type == "NFKC") return detail::make_form(true, true);
+  if (type == "Replace") return detail::make_replace(part);
+  if (type == "Sequence") return detail::make_sequence(part);
+  fail_unsupported(part, type, detail::kSupported);
+}
+
+void NormalizerSequence::apply(AlignedText& text) const {
+  for (const auto& step : steps) step->apply(text);
+}
+
+}  // namespace zoo::tokenizers
