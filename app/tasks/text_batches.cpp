@@ -1,0 +1,193 @@
+#include "app/tasks/text_batches.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <numeric>
+
+#include "app/cli.h"
+#include "data/csv.h"
+#include "models/names.h"
+#include "weights/files.h"
+
+namespace zoo::app {
+namespace fs = std::filesystem;
+
+const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle) {
+  if (!bundle.tokenizer)
+    throw std::runtime_error((bundle.folder.empty() ? bundle.spec : bundle.folder.string()) +
+                             ": no tokenizer; a checkpoint folder with one of " + join(tokenizers::tokenizer_files()) +
+                             " is needed");
+  return *bundle.tokenizer;
+}
+
+int64_t text_limit(const Bundle& bundle, const Json& options) {
+  const size_t own = bundle.tokenizer ? bundle.tokenizer->model_max_length() : SIZE_MAX;
+  int64_t most = int64_t(std::min<size_t>(own, 1 << 20));
+  int64_t positions = bundle.config.value("max_position_embeddings", int64_t{1} << 20);
+  most = std::min(most, positions);
+  const auto wanted = options.find("max_length");
+  if (wanted == options.end()) return most;
+  const auto number = wanted->is_number_integer() ? wanted->get<int64_t>() : int64_t{0};
+  if (number < 3 || number > positions)
+    throw UsageError("max_length is " + wanted->dump() + "; a whole number from 3 to " + std::to_string(positions) +
+                     " (the network's positions) is expected");
+  return number;
+}
+
+int64_t pad_id_of(const Bundle& bundle) {
+  if (bundle.tokenizer && bundle.tokenizer->pad_id()) return *bundle.tokenizer->pad_id();
+  const auto configured = bundle.config.find("pad_token_id");
+  return configured != bundle.config.end() && configured->is_number_integer() ? configured->get<int64_t>() : 0;
+}
+
+std::vector<tokenizers::Encoding> encode_texts(const tokenizers::Tokenizer& tokenizer, std::span<const std::string> texts,
+                                               std::span<const std::string> pairs, int64_t max_length) {
+  TORCH_CHECK_VALUE(pairs.empty() || pairs.size() == texts.size(), "encode_texts: ", texts.size(), " texts, ", pairs.size(), " pairs");
+  std::vector<tokenizers::Encoding> encodings(texts.size());
+  at::parallel_for(0, int64_t(texts.size()), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::optional<std::string_view> pair;
+      if (!pairs.empty()) pair = pairs[i];
+      encodings[i] = tokenizer.encode(texts[i], pair, size_t(max_length));
+    }
+  });
+  return encodings;
+}
+
+Tensors pad_encodings(std::span<const tokenizers::Encoding> encodings, int64_t pad_id) {
+  std::vector<const tokenizers::Encoding*> pointers;
+  for (const auto& encoding : encodings) pointers.push_back(&encoding);
+  return pad_encodings(pointers, pad_id);
+}
+
+Tensors pad_encodings(std::span<const tokenizers::Encoding* const> encodings, int64_t pad_id) {
+  const int64_t rows = int64_t(encodings.size());
+  int64_t longest = 0, shortest = INT64_MAX;
+  bool typed = false;
+  for (const auto* encoding : encodings) {
+    longest = std::max(longest, int64_t(encoding->ids.size()));
+    shortest = std::min(shortest, int64_t(encoding->ids.size()));
+    typed = typed || std::any_of(encoding->type_ids.begin(), encoding->type_ids.end(), [](int64_t type) { return type != 0; });
+  }
+  Tensors inputs;
+  auto& tokens = inputs["tokens"] = at::full({rows, longest}, pad_id, at::kLong);
+  at::Tensor types, mask;
+  if (typed) types = inputs["token_types"] = at::zeros({rows, longest}, at::kLong);
+  if (shortest != longest && rows > 0) mask = inputs["mask"] = at::zeros({rows, longest}, at::kBool);
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto& encoding = *encodings[row];
+    std::copy(encoding.ids.begin(), encoding.ids.end(), tokens.data_ptr<int64_t>() + row * longest);
+    if (typed) std::copy(encoding.type_ids.begin(), encoding.type_ids.end(), types.data_ptr<int64_t>() + row * longest);
+    if (mask.defined()) std::fill_n(mask.data_ptr<bool>() + row * longest, encoding.ids.size(), true);
+  }
+  return inputs;
+}
+
+std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> lengths, const BatchBudget& budget) {
+  std::vector<int64_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
+  std::vector<std::vector<int64_t>> batches;
+  for (const int64_t index : order) {
+    bool fits = !batches.empty() && int64_t(batches.back().size()) < budget.rows;
+    if (fits) {
+      const int64_t longest = lengths[batches.back().front()];
+      fits = (int64_t(batches.back().size()) + 1) * longest <= budget.tokens &&
+             (!budget.equal_lengths || longest == lengths[index]);
+    }
+    if (!fits) batches.emplace_back();
+    batches.back().push_back(index);
+  }
+  return batches;
+}
+
+namespace text_inputs_detail {
+
+constexpr size_t kMaxTextBytes = size_t{64} << 20;  // of one line
+
+void add_lines(std::istream& in, const std::string& name, std::vector<TextInput>& texts) {
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    const std::string source = name + ":" + std::to_string(number);
+    if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+    if (line.find('\0') != std::string::npos)
+      throw std::runtime_error(source + ": holds NUL bytes, so it is binary; UTF-8 text is expected");
+    if (line.size() > kMaxTextBytes) throw std::runtime_error(source + ": line of more than 64 MiB");
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back({line, source});
+  }
+}
+
+// The column that holds the texts: as told, else by its usual name, else the only one.
+size_t text_column(const data::Table& table, const Json& options) {
+  const std::string wanted = options.value("column", "");
+  if (!wanted.empty()) return table.column(wanted);
+  for (const char* usual : {"text", "sentence"})
+    if (const auto found = table.find_column(usual)) return *found;
+  if (table.columns.size() == 1) return 0;
+  throw UsageError(table.name + ": which column holds the texts? Give --column, one of: " + join(table.columns));
+}
+
+void add_file(const fs::path& path, const Json& options, std::vector<TextInput>& texts) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (extension == ".csv" || extension == ".tsv" || extension == ".tab" || extension == ".jsonl") {
+    const auto table = data::read_table(path);
+    const size_t column = text_column(table, options);
+    for (size_t i = 0; i < table.rows.size(); ++i)
+      texts.push_back({table.rows[i][column], path.string() + ":" + std::to_string(table.lines[i])});
+    return;
+  }
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw std::runtime_error(path.string() + ": cannot be opened");
+  add_lines(in, path.string(), texts);
+}
+
+void add_path(const std::string& input, const Json& options, std::vector<TextInput>& texts) {
+  if (input == "-") return add_lines(std::cin, "standard input", texts);
+  std::error_code error;
+  if (!fs::exists(input, error))
+    throw UsageError(input + ": no such file or folder (a sentence is given with --input \"...\")");
+  if (!fs::is_directory(input, error)) return add_file(input, options, texts);
+  std::vector<fs::path> files;
+  for (const auto& item : fs::directory_iterator(input))
+    if (item.is_regular_file() && item.path().extension() == ".txt") files.push_back(item.path());
+  if (files.empty()) throw UsageError(input + ": no .txt files in this folder");
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) add_file(file, options, texts);
+}
+
+}  // namespace text_inputs_detail
+
+std::vector<TextInput> read_text_inputs(const RunOptions& options) {
+  std::vector<TextInput> texts;
+  if (!options.text.empty()) texts.push_back({options.text, "argument"});
+  for (const auto& input : options.inputs) text_inputs_detail::add_path(input, options.options, texts);
+  if (texts.empty())
+    throw UsageError("no texts: give --input \"a sentence\", files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+  return texts;
+}
+
+void refuse_existing(const fs::path& path, bool overwrite) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) throw UsageError(path.string() + " is a folder; --out must name a file");
+  if (!overwrite && fs::exists(path, error)) throw UsageError(path.string() + " exists; give another --out, or --overwrite");
+  const auto folder = path.parent_path();
+  if (!folder.empty() && !fs::is_directory(folder, error)) throw UsageError(folder.string() + ": no such folder for --out " + path.string());
+}
+
+void write_output(const fs::path& path, std::string_view text, bool overwrite) {
+  refuse_existing(path, overwrite);
+  weights::write_file_atomically(path, text);
+}
+
+Tensors to_device(const Tensors& batch, at::Device device) {
+  Tensors moved;
+  for (const auto& [name, tensor] : batch) moved.emplace(name, tensor.to(device, /*non_blocking=*/true));
+  return moved;
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,60 @@
+// Texts to network inputs, shared by all text tasks: tokenise on all threads, sort by length, batch by a budget of padded
+// tokens, pad.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "app/bundle.h"
+#include "app/tasks/task.h"
+
+namespace zoo::app {
+
+// The bundle's tokenizer. Throws std::runtime_error that says which folder has none and which files are looked for.
+const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle);
+
+// The most tokens of one text, special tokens included: option "max_length" if given, else the tokenizer's
+// model_max_length, never more than the network's max_position_embeddings. Throws UsageError for an option that is not
+// a whole number in 3 .. that bound.
+int64_t text_limit(const Bundle& bundle, const Json& options);
+
+// Encodes texts on all threads. `pairs` is empty or as long as `texts`. Texts beyond `max_length` tokens are cut.
+std::vector<tokenizers::Encoding> encode_texts(const tokenizers::Tokenizer& tokenizer, std::span<const std::string> texts,
+                                               std::span<const std::string> pairs, int64_t max_length);
+
+// Inputs of a network on the CPU: tokens [B, T]; token_types [B, T] only when some are not 0; mask [B, T] (true = keep)
+// only when the lengths differ, because attention without a mask is faster. Padding stands on the right.
+Tensors pad_encodings(std::span<const tokenizers::Encoding> encodings, int64_t pad_id);
+Tensors pad_encodings(std::span<const tokenizers::Encoding* const> encodings, int64_t pad_id);
+
+// The id that fills padding: the tokenizer's, else the config's "pad_token_id", else 0 (padding is masked anyway).
+int64_t pad_id_of(const Bundle& bundle);
+
+// How large a batch may be.
+struct BatchBudget {
+  int64_t rows = 64;       // at most so many examples
+  int64_t tokens = 8192;   // at most so many tokens after padding; one longer text alone is a batch
+  bool equal_lengths = false;  // only texts of one length together: no padding, no mask
+};
+// Index lists that cover 0 .. lengths.size()-1 once each, longest texts first, so that memory peaks at once and the
+// estimate of the time left errs on the safe side. Ties keep their order.
+std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> lengths, const BatchBudget& budget);
+
+// One text to predict on and where it came from: "a.txt:3", "argument", "standard input:1", "rows.csv:7".
+struct TextInput {
+  std::string text, source;
+};
+// All texts of a `zoo run`: --input, then every input: a .txt file (or "-") gives one text per non-empty line; .csv,
+// .tsv and .jsonl give option "column" (default: a column named text or sentence, else the only one); a folder gives
+// its .txt files in name order. Throws UsageError when there are none, std::runtime_error for files that cannot be read.
+std::vector<TextInput> read_text_inputs(const RunOptions& options);
+
+// A document's text to `path` (temporary name, then rename). Throws UsageError when it is there and `overwrite` is false.
+void write_output(const std::filesystem::path& path, std::string_view text, bool overwrite);
+// The check alone, to be made before the work starts.
+void refuse_existing(const std::filesystem::path& path, bool overwrite);
+
+// Batch to the device; "mask" and friends included.
+Tensors to_device(const Tensors& batch, at::Device device);
+
+}  // namespace zoo::app
