@@ -1,0 +1,15 @@
+# OpenCV's three modules as the target zoo_opencv: by its own CMake package where there is one; else by name, for Debian's
+# libopencv-{core,imgproc,imgcodecs}-dev, which carry no CMake file (the full libopencv-dev does, for 600 MB more).
+add_library(zoo_opencv INTERFACE)
+find_package(OpenCV QUIET COMPONENTS core imgproc imgcodecs)
+if(OpenCV_FOUND)
+  target_link_libraries(zoo_opencv INTERFACE opencv_core opencv_imgproc opencv_imgcodecs)
+  target_include_directories(zoo_opencv SYSTEM INTERFACE ${OpenCV_INCLUDE_DIRS})
+else()
+  find_path(ZOO_OPENCV_INCLUDE opencv2/imgcodecs.hpp PATH_SUFFIXES opencv4 REQUIRED)
+  target_include_directories(zoo_opencv SYSTEM INTERFACE ${ZOO_OPENCV_INCLUDE})
+  foreach(module imgcodecs imgproc core)
+    find_library(ZOO_OPENCV_${module} opencv_${module} REQUIRED)
+    target_link_libraries(zoo_opencv INTERFACE ${ZOO_OPENCV_${module}})
+  endforeach()
+endif()
