@@ -41,7 +41,9 @@ struct Kernels {
 const Kernels& kernels() {
   static const Kernels found = [] {
     Kernels k;
-    if (!mkl_is_slow() || std::getenv("ZOO_NO_ONEDNN_LINEAR")) return k;
+    // ZOO_LINEAR_KERNEL=onednn|aten overrides the guess, for comparisons and tests.
+    const char* wish = std::getenv("ZOO_LINEAR_KERNEL");
+    if (wish ? std::string(wish) != "onednn" : !mkl_is_slow()) return k;
     k.pointwise = find_operator<Pointwise>("mkldnn::_linear_pointwise");
     k.reorder = find_operator<Reorder>("mkldnn::_reorder_linear_weight");
     return k;
@@ -55,7 +57,7 @@ bool fast(const Tensor& x, const Tensor& weight) {
 }
 
 Tensor call(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
-  return kernels().pointwise->call(x, weight, bias, "none", {}, "");
+  return kernels().pointwise->call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), "");
 }
 
 std::optional<Tensor> optional_bias(const Tensor& bias) {

@@ -1,0 +1,115 @@
+// zoo verify: the table of proofs.
+#include <cstdio>
+#include <iostream>
+
+#include "app/cli.h"
+#include "app/report/progress.h"
+#include "app/report/table.h"
+#include "app/resources.h"
+#include "app/verify.h"
+#include "models/names.h"
+#include "models/registry.h"
+
+namespace zoo::app {
+namespace verify_command {
+
+struct Options {
+  std::vector<std::string> names, fixtures;
+  bool all = false;
+};
+
+// A registered network without a fixture is a failed proof, not a skipped one.
+Proof unproven(const std::string& name, const std::filesystem::path& folder) {
+  Proof proof;
+  proof.model = name;
+  proof.level = "shape";
+  proof.problems.push_back("no fixture named " + name + ".*.safetensors in " + folder.string());
+  return proof;
+}
+
+std::vector<Proof> prove(const Options& options) {
+  std::vector<Proof> proofs;
+  std::vector<std::filesystem::path> files(options.fixtures.begin(), options.fixtures.end());
+  std::vector<std::string> networks;
+  for (const auto& name : options.names) networks.push_back(find_entry(name).name);
+  if (options.all) {
+    for (const auto& entry : registry()) networks.push_back(entry.name);
+  }
+  const std::filesystem::path folder = networks.empty() ? std::filesystem::path() : resource("fixtures");
+  for (const auto& name : networks) {
+    const auto found = fixture_files(folder, name);
+    if (found.empty()) proofs.push_back(unproven(name, folder));
+    files.insert(files.end(), found.begin(), found.end());
+  }
+  Progress progress("verify", int64_t(files.size()), "fixtures");
+  for (const auto& file : files) {
+    proofs.push_back(verify_fixture(file));
+    progress.add(1, proofs.back().fixture);
+  }
+  return proofs;
+}
+
+std::string number(const char* format, double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+void print_table(const std::vector<Proof>& proofs) {
+  Table table({{"network"}, {"fixture"}, {"level"}, {"keys", true}, {"parameters", true}, {"tensors", true}, {"max abs", true},
+               {"max rel", true}, {"first divergence"}, {"result"}});
+  for (const auto& p : proofs) {
+    table.add({p.model, p.fixture, p.level, std::to_string(p.keys), std::to_string(p.parameters), std::to_string(p.tensors),
+               number("%.1e", p.max_abs_error), number("%.1e", p.max_rel_error),
+               p.first_divergence.empty() ? "none" : p.first_divergence, p.passed ? "passed" : "FAILED"});
+  }
+  std::cout << table.text();
+  for (const auto& p : proofs) {
+    for (const auto& text : p.problems) std::cout << "  " << p.fixture << ": " << text << "\n";
+    if (!p.not_compared.empty()) std::cout << "  " << p.fixture << ": not compared, no counterpart here: " << join(p.not_compared) << "\n";
+  }
+}
+
+int run(const Options& options, const Common& common) {
+  if (options.names.empty() && options.fixtures.empty() && !options.all) {
+    throw UsageError("verify: name networks, or --all, or --fixture FILE");
+  }
+  for (const auto& file : options.fixtures) {
+    if (!std::filesystem::exists(file)) throw UsageError("verify: no fixture file '" + file + "'");
+  }
+  const auto proofs = prove(options);
+  int64_t verified = 0;
+  Json models = Json::array();
+  for (const auto& proof : proofs) {
+    verified += proof.passed;
+    models.push_back(proof.json());
+  }
+  const int64_t failed = int64_t(proofs.size()) - verified;
+  if (common.json) {
+    print_json({{"verified", verified}, {"failed", failed}, {"models", models}});
+  } else {
+    print_table(proofs);
+    std::cout << verified << " verified, " << failed << " failed (float32 on CPU, " << at::get_num_threads() << " threads)\n";
+  }
+  return failed == 0 ? 0 : 1;
+}
+
+Action declare(CLI::App& command, Common& common) {
+  auto options = std::make_shared<Options>();
+  command.add_option("name", options->names, "networks to prove");
+  command.add_flag("--all", options->all, "every network of the registry");
+  command.add_option("--fixture", options->fixtures, "a fixture file, wherever it lies (repeatable)");
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace verify_command
+
+Verb verify_verb() {
+  return {"verify", "re-run the proof that a network equals its reference implementation",
+          "  zoo verify --all\n"
+          "  zoo verify bert vit --json\n"
+          "  zoo verify --fixture tests/fixtures/bert.safetensors\n",
+          verify_command::declare};
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,375 @@
+#include "app/verify.h"
+
+#include <chrono>
+#include <set>
+#include <unordered_map>
+
+#include "models/names.h"
+#include "models/registry.h"
+#include "models/trace.h"
+#include "weights/checkpoint.h"
+#include "weights/fill.h"
+#include "weights/layout.h"
+
+namespace zoo::app {
+namespace verify_detail {
+
+// The names under which references know the fixed vocabulary of models/model.h.
+const std::map<std::string, std::string>& synonyms() {
+  static const std::map<std::string, std::string> table = {
+      {"input_ids", "tokens"},          {"attention_mask", "mask"},      {"token_type_ids", "token_types"},
+      {"pixel_values", "image"},        {"images", "image"},             {"x", "image"},
+      {"last_hidden_state", "hidden"},  {"pooler_output", "pooled"},     {"prediction_logits", "logits"}};
+  return table;
+}
+
+std::string canonical(const std::string& name, const Tensors& known) {
+  if (known.count(name)) return name;
+  const auto found = synonyms().find(name);
+  return found == synonyms().end() ? name : found->second;
+}
+
+struct Fixture {
+  std::string model, reference, reference_class;
+  Json config, keys;
+  std::vector<std::string> mids;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
+  double relative = 1e-4, absolute = 1e-5;
+  Tensors inputs, values;  // values: mid.*, out.*, loss, grad.*
+
+  explicit Fixture(const std::filesystem::path& file) {
+    const auto checkpoint = weights::Checkpoint::open(file);
+    const auto& meta = checkpoint.metadata();
+    const auto field = [&](const char* name) {
+      const auto found = meta.find(name);
+      if (found == meta.end()) throw std::runtime_error(file.string() + ": not a parity fixture: its metadata has no '" + name + "'");
+      return found->second;
+    };
+    model = field("model");
+    config = Json::parse(field("config"));
+    keys = Json::parse(field("keys"));
+    seed = std::stoull(field("seed"));
+    parameters = std::stoll(field("parameters"));
+    for (const auto& mid : Json::parse(field("mids"))) mids.push_back(mid.get<std::string>());
+    const auto tolerance = Json::parse(field("tolerance"));
+    relative = tolerance.at("relative").get<double>();
+    absolute = tolerance.at("absolute").get<double>();
+    read_reference(Json::parse(field("reference")));
+    for (const auto& info : checkpoint.tensors()) {
+      auto& place = info.name.rfind("in.", 0) == 0 ? inputs : values;
+      place[info.name.rfind("in.", 0) == 0 ? info.name.substr(3) : info.name] = checkpoint.get(info.name);
+    }
+  }
+
+  void read_reference(const Json& json) {
+    if (json.is_string()) { reference = json.get<std::string>(); return; }
+    for (const auto& [key, value] : json.items()) {
+      const auto text = value.is_string() ? value.get<std::string>() : value.dump();
+      reference += (reference.empty() ? "" : " ") + text;
+      if (key == "class") reference_class = text;
+    }
+  }
+};
+
+// The network a fixture asks for: by its name, else by what its config or its reference class says.
+const Entry& entry_of(const Fixture& fixture) {
+  try {
+    return find_entry(fixture.model);
+  } catch (const std::invalid_argument&) {
+    Json config = fixture.config;
+    if (!config.contains("architectures") && !fixture.reference_class.empty()) config["architectures"] = {fixture.reference_class};
+    try {
+      return entry_for_config(config);
+    } catch (const std::invalid_argument&) {
+    }
+    throw;  // the first message names the nearest networks
+  }
+}
+
+Json config_of(const Fixture& fixture, const Entry& entry) {
+  Json config = fixture.config;
+  const auto& known = card(entry.name).at("architectures");
+  const bool named = config.contains("architectures") && config["architectures"].is_array() && !config["architectures"].empty();
+  if (!named && known.contains(fixture.reference_class)) config["architectures"] = {fixture.reference_class};
+  return config;
+}
+
+
+using Rename = std::function<std::string(const std::string&)>;
+
+// Names of the reference -> names here: as they are, or by one of the card's layouts.
+std::vector<Rename> renames(const Entry& entry) {
+  std::vector<Rename> all = {[](const std::string& key) { return key; }};
+  for (const auto& json : card(entry.name).value("layouts", Json::array())) {
+    all.push_back([layout = weights::Layout::from_json(json)](const std::string& key) { return layout.map_key(key); });
+  }
+  return all;
+}
+
+// The one that explains most of the fixture's keys; as they are, if that explains as many.
+Rename best_rename(const Fixture& fixture, const std::vector<Rename>& candidates, const std::map<std::string, at::Tensor>& here) {
+  size_t most = 0;
+  Rename best = candidates.front();
+  for (const auto& rename : candidates) {
+    size_t count = 0;
+    for (const auto& [key, shape] : fixture.keys.items()) count += here.count(rename(key));
+    if (count > most) { best = rename; most = count; }
+  }
+  return best;
+}
+
+class Prover {
+ public:
+  Prover(const Fixture& fixture, Proof& proof) : fixture_(fixture), proof_(proof), entry_(entry_of(fixture)) {
+    proof_.model = entry_.name;
+    proof_.level = card(entry_.name).value("proof", "shape");
+    proof_.reference = fixture.reference;
+    model_ = entry_.make(config_of(fixture, entry_));
+    model_->init_weights();  // whatever the fixture does not fill (constant buffers) keeps its constructed value
+    model_->eval();
+    for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
+    for (const auto& item : model_->named_buffers()) here_[item.key()] = item.value();
+    renames_ = renames(entry_);
+    map_ = best_rename(fixture, renames_, here_);
+  }
+
+  void run() {
+    compare_keys();
+    if (!proof_.problems.empty()) return;
+    fill();
+    const bool with_loss = fixture_.values.count("loss") > 0;
+    at::AutoGradMode grad(with_loss);
+    Tensors outputs;
+    {
+      Trace trace(*model_);
+      outputs = model_->forward(inputs());
+      compare_intermediates(trace);
+    }
+    compare_outputs(outputs);
+    if (with_loss) compare_loss(outputs);
+    proof_.passed = proof_.problems.empty();
+  }
+
+ private:
+  void problem(const std::string& text) { proof_.problems.push_back(text); }
+
+  static bool filled(const std::string& key, const at::Tensor& tensor, bool parameter) {
+    if (!tensor.is_floating_point()) return false;
+    const auto ends = [&](const std::string& tail) { return key.size() >= tail.size() && key.substr(key.size() - tail.size()) == tail; };
+    return parameter || ends("running_mean") || ends("running_var");
+  }
+
+  void compare_keys() {
+    std::set<const void*> covered;
+    for (const auto& [key, shape] : fixture_.keys.items()) {
+      const auto found = here_.find(map_(key));
+      ++proof_.keys;
+      if (found == here_.end()) {
+        std::vector<std::string> names;
+        for (const auto& [name, tensor] : here_) names.push_back(name);
+        problem("key '" + key + "' is not in the network here; nearest: " + join(nearest(map_(key), names)));
+        continue;
+      }
+      covered.insert(found->second.unsafeGetTensorImpl());
+      const auto wanted = shape.get<std::vector<int64_t>>();
+      if (found->second.sizes() != at::IntArrayRef(wanted)) {
+        problem("key '" + key + "' has shape " + Json(found->second.sizes().vec()).dump() + " here, " + shape.dump() + " in the reference");
+      }
+    }
+    for (const auto& item : model_->named_parameters()) {
+      if (filled(item.key(), item.value(), true) && !covered.count(item.value().unsafeGetTensorImpl())) {
+        problem("key '" + item.key() + "' exists here but not in the reference");
+      }
+    }
+    proof_.parameters = parameter_count(*model_);
+    if (proof_.parameters != fixture_.parameters) {
+      problem("the network has " + std::to_string(proof_.parameters) + " parameters here, " + std::to_string(fixture_.parameters) + " in the reference");
+    }
+  }
+
+  void fill() {
+    at::NoGradGuard no_grad;
+    for (const auto& [key, shape] : fixture_.keys.items()) {
+      auto tensor = here_.at(map_(key));
+      tensor.copy_(weights::fill_values(key, tensor.sizes(), fixture_.seed));
+    }
+  }
+
+  Tensors inputs() const {
+    Tensors named;
+    for (const auto& [name, tensor] : fixture_.inputs) {
+      const auto known = canonical(name, {});
+      named[known] = known == "mask" ? tensor.to(at::kBool) : tensor;
+    }
+    return named;
+  }
+
+  // Element by element: |a - b| <= absolute + relative |b|.
+  bool compare(const std::string& name, const at::Tensor& here, const at::Tensor& reference) {
+    if (here.sizes() != reference.sizes()) {
+      problem(name + " has shape " + Json(here.sizes().vec()).dump() + " here, " + Json(reference.sizes().vec()).dump() + " in the reference");
+      return false;
+    }
+    ++proof_.tensors;
+    const auto a = here.detach().to(at::kDouble), b = reference.to(at::kDouble);
+    const auto error = (a - b).abs();
+    const double largest = error.numel() ? error.max().item<double>() : 0.0;
+    const double scale = b.numel() ? b.abs().max().item<double>() : 0.0;
+    if (!(largest <= proof_.max_abs_error)) { proof_.max_abs_error = largest; proof_.worst = name; }
+    proof_.max_rel_error = std::max(proof_.max_rel_error, largest / std::max(scale, fixture_.absolute));
+    const bool close = (error <= fixture_.absolute + fixture_.relative * b.abs()).all().item<bool>();  // false for NaN
+    if (close) return true;
+    if (proof_.first_divergence.empty()) proof_.first_divergence = name;
+    problem(name + " differs by up to " + std::to_string(largest) + " (largest value " + std::to_string(scale) + ")");
+    return false;
+  }
+
+  void compare_intermediates(const Trace& trace) {
+    std::map<std::string, std::string> wanted;  // path here -> tensor of the fixture
+    for (const auto& [name, tensor] : fixture_.values) {
+      if (name.rfind("mid.", 0) == 0) wanted[name.substr(4)] = name;
+    }
+    std::map<std::string, std::string> by_path;
+    std::set<std::string> recorded;
+    for (const auto& step : trace.steps()) recorded.insert(step.path);
+    for (const auto& [path, name] : wanted) {
+      // A reference that renames keys while loading records under its module names and stores the published ones.
+      const auto rename = std::find_if(renames_.begin(), renames_.end(), [&](const Rename& r) { return recorded.count(r(path)) > 0; });
+      if (rename != renames_.end()) by_path[(*rename)(path)] = name;
+      else proof_.not_compared.push_back(name);
+    }
+    for (const auto& step : trace.steps()) {  // execution order, so that the first divergence is the first
+      const auto found = by_path.find(step.path);
+      if (found == by_path.end()) continue;
+      compare(found->second, step.value, fixture_.values.at(found->second));
+      by_path.erase(found);  // the reference recorded the first call of a module only
+    }
+  }
+
+  void compare_outputs(const Tensors& outputs) {
+    for (const auto& [name, tensor] : fixture_.values) {
+      if (name.rfind("out.", 0) != 0) continue;
+      const auto found = outputs.find(canonical(name.substr(4), outputs));
+      if (found == outputs.end()) {
+        std::vector<std::string> names;
+        for (const auto& [known, value] : outputs) names.push_back(known);
+        problem(name + " is not an output here; outputs: " + join(names));
+      } else {
+        compare(name, found->second, tensor);
+      }
+    }
+  }
+
+  // A fixture does not say how its loss was formed; these are the forms its writers use. The closest one counts, and the
+  // proof names it, so that a loss of another form fails.
+  std::vector<std::pair<std::string, at::Tensor>> loss_forms(const Tensors& outputs) const {
+    std::vector<std::pair<std::string, at::Tensor>> forms;
+    at::Tensor all_mean_squares, all_sums, all_means;
+    std::string all;
+    for (const auto& [name, x] : outputs) {
+      if (!x.requires_grad()) continue;
+      forms.insert(forms.end(), {{"mean(" + name + "^2)", x.square().mean()}, {"sum(" + name + "^2)", x.square().sum()},
+                                 {"mean(" + name + "^2)/2", x.square().mean() / 2}, {"sum(" + name + "^2)/2", x.square().sum() / 2},
+                                 {"mean(" + name + ")", x.mean()}, {"sum(" + name + ")", x.sum()}, {"mean|" + name + "|", x.abs().mean()}});
+      all += (all.empty() ? "" : ",") + name;
+      const auto add = [](at::Tensor& total, const at::Tensor& part) { total = total.defined() ? total + part : part; };
+      add(all_mean_squares, x.square().mean());
+      add(all_sums, x.sum());
+      add(all_means, x.mean());
+    }
+    if (all.find(',') != std::string::npos) {
+      forms.insert(forms.end(), {{"mean squares of " + all, all_mean_squares}, {"sums of " + all, all_sums}, {"means of " + all, all_means}});
+    }
+    for (const auto& [label, target] : fixture_.inputs) add_target_losses(label, target, outputs, forms);
+    return forms;
+  }
+
+  static void add_target_losses(const std::string& label, const at::Tensor& target, const Tensors& outputs,
+                                std::vector<std::pair<std::string, at::Tensor>>& forms) {
+    const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0;
+    if (!names_target) return;
+    for (const auto& [name, x] : outputs) {
+      if (!x.requires_grad() || x.dim() < 2) continue;
+      if (target.scalar_type() == at::kLong && target.numel() * x.size(-1) == x.numel()) {
+        forms.emplace_back("cross_entropy(" + name + ", " + label + ")",
+                           at::cross_entropy_loss(x.reshape({-1, x.size(-1)}), target.reshape({-1}), {}, at::Reduction::Mean, -100));
+      } else if (target.is_floating_point() && target.sizes() == x.sizes()) {
+        forms.emplace_back("mse(" + name + ", " + label + ")", at::mse_loss(x, target));
+        forms.emplace_back("l1(" + name + ", " + label + ")", at::l1_loss(x, target));
+      }
+    }
+  }
+
+  void compare_loss(const Tensors& outputs) {
+    const double wanted = fixture_.values.at("loss").item<double>();
+    at::Tensor best;
+    double distance = std::numeric_limits<double>::infinity();
+    for (const auto& [name, value] : loss_forms(outputs)) {
+      const double away = std::abs(value.item<double>() - wanted);
+      if (away < distance) { distance = away; best = value; proof_.loss = name; }
+    }
+    if (!best.defined()) return problem("loss: no output carries a gradient");
+    if (!compare("loss", best.reshape({1}), fixture_.values.at("loss").reshape({1}))) {
+      return problem("loss: no known form gives the reference's value; the nearest is " + proof_.loss);
+    }
+    model_->zero_grad();
+    best.backward();
+    for (const auto& [name, tensor] : fixture_.values) {
+      if (name.rfind("grad.", 0) != 0) continue;
+      const auto found = here_.find(map_(name.substr(5)));
+      if (found == here_.end()) problem(name + ": no such parameter here");
+      else if (!found->second.grad().defined()) problem(name + ": the parameter received no gradient here");
+      else compare(name, found->second.grad(), tensor);
+    }
+  }
+
+  const Fixture& fixture_;
+  Proof& proof_;
+  const Entry& entry_;
+  std::shared_ptr<Model> model_;
+  std::map<std::string, at::Tensor> here_;
+  std::vector<Rename> renames_;
+  Rename map_;
+};
+
+}  // namespace verify_detail
+
+Json Proof::json() const {
+  return {{"name", model},          {"fixture", fixture},         {"level", level},
+          {"passed", passed},       {"reference", reference},     {"keys", keys},
+          {"parameters", parameters}, {"tensors", tensors},       {"max_abs_error", max_abs_error},
+          {"max_rel_error", max_rel_error}, {"worst", worst},     {"first_divergence", first_divergence},
+          {"loss", loss},           {"problems", problems},       {"not_compared", not_compared}, {"seconds", seconds}};
+}
+
+Proof verify_fixture(const std::filesystem::path& file) {
+  Proof proof;
+  proof.fixture = file.filename().string();
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    const verify_detail::Fixture fixture(file);
+    proof.model = fixture.model;
+    verify_detail::Prover(fixture, proof).run();
+  } catch (const c10::Error& error) {
+    proof.problems.push_back(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    proof.problems.push_back(error.what());
+  }
+  proof.passed = proof.passed && proof.problems.empty();
+  proof.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return proof;
+}
+
+std::vector<std::filesystem::path> fixture_files(const std::filesystem::path& folder, const std::string& network) {
+  std::vector<std::filesystem::path> files;
+  if (!std::filesystem::is_directory(folder)) return files;
+  for (const auto& item : std::filesystem::directory_iterator(folder)) {
+    const auto name = item.path().filename().string();
+    if (item.path().extension() == ".safetensors" && (network.empty() || name.rfind(network + ".", 0) == 0)) files.push_back(item.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace zoo::app
