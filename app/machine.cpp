@@ -1,0 +1,116 @@
+#include "app/machine.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace zoo::app {
+namespace machine_detail {
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The text after "key :" of the first such line, as /proc writes it.
+std::string proc_field(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, key.size(), key) != 0) continue;
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const auto begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+uint64_t proc_kilobytes(const std::string& path, const std::string& key) {
+  return std::strtoull(proc_field(path, key).c_str(), nullptr, 10) * 1024;
+}
+
+// Cores that a container's quota pays for, rounded up; a large number without a quota.
+int quota_cores() {
+  constexpr int kNone = 1 << 20;
+  std::istringstream line(first_line("/sys/fs/cgroup/cpu.max"));  // "200000 100000" or "max 100000"
+  double quota = 0, period = 0;
+  if (!(line >> quota >> period) || period <= 0 || quota <= 0) return kNone;
+  return std::max(1, static_cast<int>(std::ceil(quota / period)));
+}
+
+std::vector<int> allowed_cpus() {
+  std::vector<int> cpus;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+}  // namespace machine_detail
+
+int logical_cores() {
+  const auto allowed = machine_detail::allowed_cpus();
+  return allowed.empty() ? std::max(1, static_cast<int>(std::thread::hardware_concurrency())) : static_cast<int>(allowed.size());
+}
+
+int physical_cores() {
+  std::set<std::string> cores;
+  for (const int cpu : machine_detail::allowed_cpus()) {
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    const std::string siblings = machine_detail::first_line(folder + "thread_siblings_list");
+    cores.insert(siblings.empty() ? "cpu" + std::to_string(cpu) : siblings);
+  }
+  const int count = cores.empty() ? logical_cores() : static_cast<int>(cores.size());
+  return std::min(count, machine_detail::quota_cores());
+}
+
+std::string cpu_name() {
+  const std::string name = machine_detail::proc_field("/proc/cpuinfo", "model name");
+  return name.empty() ? "unknown" : name;
+}
+
+std::vector<std::string> cpu_features() {
+  std::istringstream flags(machine_detail::proc_field("/proc/cpuinfo", "flags"));
+  std::set<std::string> present;
+  for (std::string flag; flags >> flag;) present.insert(flag);
+  std::vector<std::string> known;
+  for (const char* name : {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8"}) {
+    if (present.count(name)) known.emplace_back(name);
+  }
+  return known;
+}
+
+Memory memory() {
+  Memory result{machine_detail::proc_kilobytes("/proc/meminfo", "MemTotal"), machine_detail::proc_kilobytes("/proc/meminfo", "MemAvailable")};
+  const uint64_t limit = std::strtoull(machine_detail::first_line("/sys/fs/cgroup/memory.max").c_str(), nullptr, 10);
+  if (limit > 0 && limit < result.total) {
+    const uint64_t used = std::strtoull(machine_detail::first_line("/sys/fs/cgroup/memory.current").c_str(), nullptr, 10);
+    result.total = limit;
+    result.available = std::min(result.available, limit - std::min(limit, used));
+  }
+  return result;
+}
+
+uint64_t peak_resident_bytes() {
+  if (const uint64_t peak = machine_detail::proc_kilobytes("/proc/self/status", "VmHWM")) return peak;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void reset_peak_resident_bytes() {
+  std::ofstream("/proc/self/clear_refs") << "5";  // 5 resets VmHWM to the current size (proc(5))
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,22 @@
+// The machine the program runs on: cores, CPU features, memory.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace zoo::app {
+
+int logical_cores();   // that this process may use (affinity)
+int physical_cores();  // of those, without hyper-threads, and no more than a container's CPU quota allows; at least 1
+std::string cpu_name();
+// Of avx2, fma, avx512f, avx512_vnni, avx512_bf16, avx_vnni, amx_tile, amx_bf16, amx_int8: those this CPU has.
+std::vector<std::string> cpu_features();
+
+struct Memory {
+  uint64_t total = 0, available = 0;  // bytes; total is the container's limit where there is one
+};
+Memory memory();
+uint64_t peak_resident_bytes();   // of this process, since its start or the last reset
+void reset_peak_resident_bytes();  // does nothing where the kernel does not allow it
+
+}  // namespace zoo::app
