@@ -117,11 +117,13 @@ void ClassificationMetrics::add(const Tensors& outputs, const Tensors& batch, st
 void ClassificationMetrics::remember_mistakes(const at::Tensor& probabilities, const at::Tensor& truths,
                                               std::span<const int64_t> indices) {
   const auto [best, guesses] = probabilities.max(-1);
-  for (int64_t i = 0; i < truths.size(0); ++i) {
-    const int64_t truth = truths[i].item<int64_t>(), guess = guesses[i].item<int64_t>();
+  const at::Tensor ids = classification_detail::to_host_ids(truths), predicted = classification_detail::to_host_ids(guesses);
+  const double* sure = best.const_data_ptr<double>();
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    const int64_t truth = ids.const_data_ptr<int64_t>()[i], guess = predicted.const_data_ptr<int64_t>()[i];
     if (truth < 0 || truth == guess) continue;
     const int64_t index = i < static_cast<int64_t>(indices.size()) ? indices[i] : i;
-    mistakes_.push_back({index, truth, guess, best[i].item<double>()});
+    mistakes_.push_back({index, truth, guess, sure[i]});
   }
   // Ties by index, so that the list does not depend on the order of the batches.
   std::sort(mistakes_.begin(), mistakes_.end(), [](const Mistake& a, const Mistake& b) {

@@ -1,0 +1,236 @@
+#include "app/tasks/labelled_text.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <utility>
+
+#include "app/cli.h"
+#include "data/csv.h"
+#include "models/names.h"
+
+namespace zoo::app {
+namespace labelled_text_detail {
+
+using Names = std::vector<std::string>;
+const Names kTextColumns{"sentence", "text", "sentence1", "text1", "premise", "question"};
+const Names kPairColumns{"sentence2", "text2", "text_pair", "hypothesis", "answer"};
+const Names kLabelColumns{"label", "labels", "class", "category", "target"};
+
+std::string lowered(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+Names split_names(const std::string& split) {
+  if (split == "validation" || split == "dev" || split == "val") return {"validation", "dev", "val", "valid"};
+  return {split};
+}
+
+std::optional<std::filesystem::path> find_split(const std::filesystem::path& folder, const std::string& split,
+                                                const Names& extensions) {
+  for (const auto& name : split_names(split))
+    for (const auto& extension : extensions)
+      if (auto file = folder / (name + extension); std::filesystem::is_regular_file(file)) return file;
+  return std::nullopt;
+}
+
+std::optional<size_t> find_any(const Names& header, const Names& known) {
+  for (const auto& name : known)
+    for (size_t i = 0; i < header.size(); ++i)
+      if (lowered(header[i]) == name) return i;
+  return std::nullopt;
+}
+
+std::string option_text(const Json& options, const char* key) {
+  if (!options.is_object() || !options.contains(key) || options.at(key).is_null()) return "";
+  const Json& value = options.at(key);
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return value.dump();
+  throw UsageError(std::string(key) + " is " + value.dump() + "; a column name was expected");
+}
+
+// A first line is a header when it holds a known or wanted column name, or when its last field, where the label stands in
+// files without a header, is no other line's label.
+bool looks_like_header(const data::Table& table, const Names& wanted) {
+  const Names& first = table.rows.front();
+  for (const Names* known : {&kTextColumns, &kLabelColumns, &wanted})
+    if (find_any(first, *known)) return true;
+  const auto same_label = [&](const Names& row) { return row.back() == first.back(); };
+  return table.rows.size() > 1 && std::none_of(table.rows.begin() + 1, table.rows.end(), same_label);
+}
+
+struct Columns {
+  std::optional<size_t> text, pair, label;
+};
+
+// The column that the option names, else the first known name, else the place in a file without a header.
+std::optional<size_t> choose(const data::Table& table, const Json& options, const char* key, const Names& known,
+                             std::optional<size_t> place) {
+  const std::string wanted = option_text(options, key);
+  if (!wanted.empty()) return table.column(wanted);
+  return table.has_header ? find_any(table.columns, known) : place;
+}
+
+Columns choose_columns(const data::Table& table, const Json& options) {
+  const size_t width = table.columns.size();
+  std::optional<size_t> last, between;
+  if (width > 1) last = width - 1;
+  if (width > 2) between = 1;
+  return {choose(table, options, "text_column", kTextColumns, size_t{0}),
+          choose(table, options, "pair_column", kPairColumns, between),
+          choose(table, options, "label_column", kLabelColumns, last)};
+}
+
+size_t require_column(std::optional<size_t> column, const data::Table& table, const std::string& what, const Names& known) {
+  if (column) return *column;
+  throw UsageError(table.name + ": no " + what + " column; its columns are " + join(table.columns) + "; looked for " +
+                   join(known) + " (nearest: " + join(nearest(known.front(), table.columns)) + "; name it with the option " +
+                   what + "_column)");
+}
+
+data::Table read_either(const std::filesystem::path& file, const Json& options, int64_t limit) {
+  data::TableOptions read;
+  if (file.extension() == ".jsonl" || file.extension() == ".json") {
+    read.limit = limit;
+    return data::read_table(file, read);
+  }
+  read.header = data::TableOptions::Header::no;
+  read.limit = limit > 0 ? limit + 1 : 0;  // one more: the first may be the header
+  data::Table table = data::read_table(file, read);
+  if (table.rows.empty()) throw UsageError(file.string() + ": empty; lines with a text and its label were expected");
+  Names wanted;
+  for (const char* key : {"text_column", "pair_column", "label_column"})
+    if (const auto name = option_text(options, key); !name.empty() && !data::parse_number(name)) wanted.push_back(lowered(name));
+  const bool header = options.is_object() && options.contains("header") ? options.at("header").get<bool>()
+                                                                         : looks_like_header(table, wanted);
+  if (header || !wanted.empty()) {
+    table.columns = std::move(table.rows.front());
+    table.rows.erase(table.rows.begin());
+    table.lines.erase(table.lines.begin());
+  }
+  table.has_header = header || !wanted.empty();
+  if (limit > 0 && static_cast<int64_t>(table.rows.size()) > limit) table.rows.resize(limit);
+  return table;
+}
+
+bool is_whole_number(const std::string& text) {
+  return !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+}
+
+std::optional<int64_t> network_id(const std::string& label, const Names& network) {
+  const auto exact = std::find(network.begin(), network.end(), label);
+  if (exact != network.end()) return exact - network.begin();
+  const auto same = [&](const std::string& name) { return lowered(name) == lowered(label); };
+  if (std::count_if(network.begin(), network.end(), same) == 1)
+    return std::find_if(network.begin(), network.end(), same) - network.begin();
+  return std::nullopt;
+}
+
+// By name, all of them, or else by number, all of them: never some by name and some by number.
+std::optional<LabelIds> as_network(const std::map<std::string, int64_t>& labels, const Names& network, std::string& culprit) {
+  LabelIds by_name{network, {}}, by_number{network, {}};
+  for (const auto& [label, line] : labels) {
+    if (const auto id = network_id(label, network)) by_name.ids[label] = *id;
+    else if (culprit.empty()) culprit = label;
+    if (is_whole_number(label) && std::stoll(label) < static_cast<int64_t>(network.size())) by_number.ids[label] = std::stoll(label);
+  }
+  if (by_name.ids.size() == labels.size()) return by_name;
+  if (by_number.ids.size() == labels.size()) return by_number;
+  return std::nullopt;
+}
+
+LabelIds define_labels(const std::map<std::string, int64_t>& labels) {
+  LabelIds result;
+  for (const auto& [label, line] : labels) result.names.push_back(label);
+  if (std::all_of(result.names.begin(), result.names.end(), is_whole_number))
+    std::sort(result.names.begin(), result.names.end(),
+              [](const auto& a, const auto& b) { return std::pair(std::stoll(a), a) < std::pair(std::stoll(b), b); });
+  for (size_t i = 0; i < result.names.size(); ++i) result.ids[result.names[i]] = static_cast<int64_t>(i);
+  return result;
+}
+
+size_t end_of_text(const std::string& text) { return text.find_last_not_of(" \t\r\n") + 1; }
+
+}  // namespace labelled_text_detail
+
+std::filesystem::path split_file(const std::filesystem::path& data, const std::string& split,
+                                 const std::vector<std::string>& extensions) {
+  namespace detail = labelled_text_detail;
+  if (!std::filesystem::exists(data)) throw UsageError(data.string() + ": no such file or folder");
+  if (!std::filesystem::is_directory(data)) {
+    const auto names = detail::split_names(split);
+    const bool fits = split.empty() || split == "train" || std::count(names.begin(), names.end(), data.stem().string());
+    if (!fits) throw UsageError(data.string() + " is one file and has no split '" + split + "'; give a folder with " +
+                                join(names, extensions.front() + " or ") + extensions.front() + ", or leave the split out");
+    return data;
+  }
+  for (const auto& name : split.empty() ? std::vector<std::string>{"test", "validation"} : std::vector<std::string>{split})
+    if (const auto file = detail::find_split(data, name, extensions)) return *file;
+  std::vector<std::filesystem::path> files;
+  for (const auto& item : std::filesystem::directory_iterator(data))
+    if (std::count(extensions.begin(), extensions.end(), item.path().extension().string())) files.push_back(item.path());
+  if (split.empty() && files.size() == 1) return files.front();
+  std::vector<std::string> seen;
+  for (const auto& file : files) seen.push_back(file.filename().string());
+  std::sort(seen.begin(), seen.end());
+  if (seen.size() > 10) seen.resize(10);
+  throw UsageError(data.string() + ": no file for the split '" + (split.empty() ? "test" : split) + "'; looked for " +
+                   join(detail::split_names(split.empty() ? "test" : split)) + " with " + join(extensions) + ", found " +
+                   (seen.empty() ? "none of these" : join(seen)));
+}
+
+LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit) {
+  namespace detail = labelled_text_detail;
+  data::Table table = detail::read_either(file, options, limit);
+  if (table.rows.empty()) throw UsageError(file.string() + ": a header alone; lines with a text and its label were expected");
+  const auto columns = detail::choose_columns(table, options);
+  const size_t text = detail::require_column(columns.text, table, "text", detail::kTextColumns);
+  const size_t label = detail::require_column(columns.label, table, "label", detail::kLabelColumns);
+  LabelledTexts result;
+  result.file = file.string();
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    auto& row = table.rows[i];
+    if (row[label].empty())
+      throw UsageError(result.file + ": line " + std::to_string(table.lines[i]) + ": no label in column '" +
+                       table.columns[label] + "'");
+    result.texts.push_back(std::move(row[text]));
+    if (columns.pair) result.pairs.push_back(std::move(row[*columns.pair]));
+    result.labels.push_back(std::move(row[label]));
+    result.lines.push_back(table.lines[i]);
+  }
+  return result;
+}
+
+LabelIds match_labels(const std::map<std::string, int64_t>& first_lines, const std::vector<std::string>& network,
+                      bool may_define, const std::string& file) {
+  namespace detail = labelled_text_detail;
+  std::string culprit;
+  if (auto known = detail::as_network(first_lines, network, culprit)) return *known;
+  if (may_define) return detail::define_labels(first_lines);
+  if (culprit.empty()) culprit = first_lines.begin()->first;
+  throw UsageError(file + ": line " + std::to_string(first_lines.at(culprit)) + ": unknown label '" + culprit + "'; the file has " +
+                   std::to_string(first_lines.size()) + " labels, the network's " + std::to_string(network.size()) +
+                   " are nearest in " + join(nearest(culprit, network)) +
+                   " (to train a new head for the file's labels: zoo train --reinit-head)");
+}
+
+void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,
+                    std::span<const std::string> pairs, int64_t max_length) {
+  int64_t cut = 0;
+  for (size_t i = 0; i < encodings.size(); ++i) {
+    const auto& encoding = encodings[i];
+    if (static_cast<int64_t>(encoding.ids.size()) < max_length) continue;
+    size_t ends[2] = {0, 0};
+    for (size_t t = 0; t < encoding.ids.size(); ++t)
+      if (!encoding.special[t]) ends[encoding.type_ids[t] != 0] = encoding.offsets[t].second;
+    const bool short_text = ends[0] < labelled_text_detail::end_of_text(texts[i]);
+    cut += short_text || (!pairs.empty() && ends[1] < labelled_text_detail::end_of_text(pairs[i]));
+  }
+  if (cut > 0)
+    spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, encodings.size(), max_length);
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,106 @@
+#include "app/tasks/text_predictions.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "app/cli.h"
+#include "app/report/progress.h"
+#include "app/tasks/labelled_text.h"
+#include "data/csv.h"
+
+namespace zoo::app {
+namespace text_predictions_detail {
+
+constexpr size_t kShowProgressFrom = 256;  // texts; fewer are done before a bar would help
+
+std::string format_of(const RunOptions& options) {
+  if (!options.format.empty()) return options.format;
+  const auto extension = options.out.extension();
+  if (extension == ".json") return "json";
+  if (extension == ".csv") return "csv";
+  return "text";
+}
+
+std::string rendered(const PredictionForms& forms, const std::string& format) {
+  if (format == "json") return forms.document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  if (format == "text") return forms.text;
+  std::string csv;
+  for (const auto& row : forms.table) csv += data::csv_record(row);
+  return csv;
+}
+
+}  // namespace text_predictions_detail
+
+std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs, const Json& options) {
+  std::vector<std::string> texts;
+  for (const auto& input : inputs) texts.push_back(input.text);
+  const int64_t limit = text_limit(bundle, options);
+  auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
+  note_cut_texts(encodings, texts, {}, limit);
+  return encodings;
+}
+
+void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
+                  int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit) {
+  const c10::InferenceMode guard;
+  std::vector<int64_t> lengths;
+  for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
+  BatchBudget budget;
+  if (batch_size > 0) budget.rows = batch_size;
+  std::optional<Progress> progress;
+  if (encodings.size() >= text_predictions_detail::kShowProgressFrom)
+    progress.emplace("predict", static_cast<int64_t>(encodings.size()), "texts");
+  for (const auto& batch : batches_by_length(lengths, budget)) {
+    std::vector<const tokenizers::Encoding*> members;
+    for (const int64_t index : batch) members.push_back(&encodings[index]);
+    const Tensors inputs = to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device);
+    const Tensors outputs = bundle.model->forward(inputs);
+    const auto found = outputs.find(name);
+    if (found == outputs.end())
+      throw UsageError(bundle.spec + ": the network gives no " + name + "; it was loaded without the head for this task");
+    const at::Tensor rows = found->second.to(at::kCPU, at::kFloat);
+    for (size_t i = 0; i < batch.size(); ++i)
+      visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
+    if (progress) progress->add(static_cast<int64_t>(batch.size()));
+  }
+}
+
+void check_prediction_options(const RunOptions& options) {
+  const std::string format = text_predictions_detail::format_of(options);
+  if (format != "text" && format != "json" && format != "csv")
+    throw UsageError("format '" + format + "'; expected text, json or csv");
+  if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
+}
+
+Json deliver_predictions(PredictionForms forms, const RunOptions& options) {
+  const std::string text = text_predictions_detail::rendered(forms, text_predictions_detail::format_of(options));
+  if (!options.out.empty())
+    write_output(options.out, text, options.overwrite);
+  else if (!options.json)
+    std::cout << text << std::flush;
+  return std::move(forms.document);
+}
+
+int64_t count_option(const Json& options, const char* key, int64_t fallback) {
+  if (!options.is_object() || !options.contains(key) || options.at(key).is_null()) return fallback;
+  const Json& value = options.at(key);
+  const auto number = value.is_string() ? data::parse_number(value.get<std::string>())
+                                        : value.is_number() ? std::optional<double>(value.get<double>()) : std::nullopt;
+  if (!number || *number < 1 || *number > 1e9 || *number != static_cast<double>(static_cast<int64_t>(*number)))
+    throw UsageError(std::string(key) + " is " + value.dump() + "; a whole number of at least 1 was expected");
+  return static_cast<int64_t>(*number);
+}
+
+std::string probability_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", value);
+  return text;
+}
+
+}  // namespace zoo::app
