@@ -10,6 +10,7 @@
 #include "weights/checkpoint.h"
 #include "weights/fill.h"
 #include "weights/layout.h"
+#include "weights/loader.h"
 
 namespace zoo::app {
 namespace verify_detail {
@@ -30,7 +31,7 @@ std::string canonical(const std::string& name, const Tensors& known) {
 }
 
 struct Fixture {
-  std::string model, reference, reference_class;
+  std::string model, reference, reference_class, weights;
   Json config, keys;
   std::vector<std::string> mids;
   uint64_t seed = 0;
@@ -47,6 +48,7 @@ struct Fixture {
       return found->second;
     };
     model = field("model");
+    if (const auto found = meta.find("weights"); found != meta.end()) weights = found->second;
     config = Json::parse(field("config"));
     keys = Json::parse(field("keys"));
     seed = std::stoull(field("seed"));
@@ -121,7 +123,7 @@ Rename best_rename(const Fixture& fixture, const std::vector<Rename>& candidates
 
 class Prover {
  public:
-  Prover(const Fixture& fixture, Proof& proof) : fixture_(fixture), proof_(proof), entry_(entry_of(fixture)) {
+  Prover(const Fixture& fixture, const std::filesystem::path& weights, Proof& proof) : fixture_(fixture), weights_(weights), proof_(proof), entry_(entry_of(fixture)) {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
@@ -189,11 +191,25 @@ class Prover {
   }
 
   void fill() {
+    if (!fixture_.weights.empty()) return load_weights();
     at::NoGradGuard no_grad;
     for (const auto& [key, shape] : fixture_.keys.items()) {
       auto tensor = here_.at(map_(key));
       tensor.copy_(weights::fill_values(key, tensor.sizes(), fixture_.seed));
     }
+  }
+
+  void load_weights() {
+    if (weights_.empty()) {
+      throw std::runtime_error("the fixture was written with the weights of " + fixture_.weights + ": name that folder with --weights");
+    }
+    weights::LoadOptions options;
+    for (const auto& json : card(entry_.name).value("layouts", Json::array())) options.layouts.push_back(weights::Layout::from_json(json));
+    options.base_prefix = card(entry_.name).value("base_prefix", "");
+    options.allow_unexpected = true;  // heads that this network does not have
+    weights::load(*model_, weights::Checkpoint::open(weights_), options);
+    here_.clear();
+    for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
   }
 
   Tensors inputs() const {
@@ -325,6 +341,7 @@ class Prover {
   }
 
   const Fixture& fixture_;
+  const std::filesystem::path weights_;
   Proof& proof_;
   const Entry& entry_;
   std::shared_ptr<Model> model_;
@@ -343,14 +360,14 @@ Json Proof::json() const {
           {"loss", loss},           {"problems", problems},       {"not_compared", not_compared}, {"seconds", seconds}};
 }
 
-Proof verify_fixture(const std::filesystem::path& file) {
+Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights) {
   Proof proof;
   proof.fixture = file.filename().string();
   const auto start = std::chrono::steady_clock::now();
   try {
     const verify_detail::Fixture fixture(file);
     proof.model = fixture.model;
-    verify_detail::Prover(fixture, proof).run();
+    verify_detail::Prover(fixture, weights, proof).run();
   } catch (const c10::Error& error) {
     proof.problems.push_back(error.what_without_backtrace());
   } catch (const std::exception& error) {

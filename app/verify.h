@@ -26,7 +26,8 @@ struct Proof {
 };
 
 // Never throws for what a fixture says: a fixture that cannot be read, built or run is a failed proof that says why.
-Proof verify_fixture(const std::filesystem::path& file);
+// `weights`: the checkpoint folder for a fixture that was written with published weights instead of filled ones.
+Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights = {});
 
 // Fixtures of one network (all when empty), by file name: <network>[.<case>].safetensors.
 std::vector<std::filesystem::path> fixture_files(const std::filesystem::path& folder, const std::string& network);

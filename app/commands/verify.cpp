@@ -15,6 +15,7 @@ namespace verify_command {
 
 struct Options {
   std::vector<std::string> names, fixtures;
+  std::string weights;
   bool all = false;
 };
 
@@ -43,7 +44,7 @@ std::vector<Proof> prove(const Options& options) {
   }
   Progress progress("verify", int64_t(files.size()), "fixtures");
   for (const auto& file : files) {
-    proofs.push_back(verify_fixture(file));
+    proofs.push_back(verify_fixture(file, options.weights));
     progress.add(1, proofs.back().fixture);
   }
   return proofs;
@@ -99,6 +100,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("name", options->names, "networks to prove");
   command.add_flag("--all", options->all, "every network of the registry");
   command.add_option("--fixture", options->fixtures, "a fixture file, wherever it lies (repeatable)");
+  command.add_option("--weights", options->weights, "checkpoint folder, for a fixture written with published weights");
   return [options, &common] { return run(*options, common); };
 }
 
@@ -108,7 +110,8 @@ Verb verify_verb() {
   return {"verify", "re-run the proof that a network equals its reference implementation",
           "  zoo verify --all\n"
           "  zoo verify bert vit --json\n"
-          "  zoo verify --fixture tests/fixtures/bert.safetensors\n",
+          "  zoo verify --fixture tests/fixtures/bert.safetensors\n"
+          "  zoo verify --fixture tests/fixtures/checkpoints/minilm.safetensors --weights ~/.cache/zoo/minilm\n",
           verify_command::declare};
 }
 

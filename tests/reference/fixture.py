@@ -32,7 +32,7 @@ def taps(module, paths, store):
 
 
 def write_fixture(file, model, *, name, config, inputs, call, reference, seed=0, mids=(), grads=(), rename=lambda k: k,
-                  tolerance=(1e-4, 1e-5), notes=""):
+                  tolerance=(1e-4, 1e-5), notes="", weights=""):
     """Fill `model`, run `call(model, inputs) -> (outputs, loss)` in eval mode, save everything as FIXTURES/<file>.
 
     name       registry name of the network; config: what the network is built from
@@ -40,9 +40,10 @@ def write_fixture(file, model, *, name, config, inputs, call, reference, seed=0,
     mids       submodule paths to record; grads: parameter keys whose gradient of the loss is stored
     rename     reference module key -> checkpoint key, where they differ
     tolerance  (relative, absolute), fp32 CPU; the reason for a looser one belongs into `notes`
+    weights    name of a published checkpoint whose weights `model` keeps, instead of being filled
     """
     model.eval()
-    keys = fill_(model, seed, rename)
+    keys = {rename(k): list(p.shape) for k, p in model.named_parameters()} if weights else fill_(model, seed, rename)
     tensors = {f"in.{k}": v.contiguous() for k, v in inputs.items()}
     with taps(model, mids, tensors):
         outputs, loss = call(model, inputs)
@@ -56,9 +57,9 @@ def write_fixture(file, model, *, name, config, inputs, call, reference, seed=0,
         "model": name, "config": json.dumps(config), "keys": json.dumps(keys), "seed": str(seed),
         "parameters": str(sum(p.numel() for p in model.parameters())), "mids": json.dumps([f"mid.{m}" for m in mids]),
         "reference": json.dumps(reference), "tolerance": json.dumps({"relative": tolerance[0], "absolute": tolerance[1]}),
-        "torch": torch.__version__, "notes": notes,
+        "torch": torch.__version__, "notes": notes, **({"weights": weights} if weights else {}),
     }
-    FIXTURES.mkdir(exist_ok=True)
+    (FIXTURES / file).parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(FIXTURES / file), metadata=metadata)
     size = (FIXTURES / file).stat().st_size
     print(f"{file}: {len(keys)} keys, {metadata['parameters']} parameters, {len(tensors)} tensors, {size / 1024:.0f} KiB")

@@ -1,0 +1,20 @@
+// The full published checkpoint on real sentences, not only tiny filled networks.
+#include "app/verify.h"
+#include "models/names.h"
+#include "tests/catch.h"
+#include "tests/external.h"
+
+TEST_CASE("all-MiniLM-L6-v2: every hidden state on real sentences equals transformers'", "[checkpoint]") {
+  const auto folder = zoo::test::minilm_folder();
+  if (!folder) {
+    WARN("SKIPPED: no all-MiniLM-L6-v2 checkpoint in $ZOO_MINILM or the cache folder (tools/fetch_minilm.sh fetches it)");
+    return;
+  }
+  const auto fixture = std::filesystem::path(ZOO_TEST_DIR) / "fixtures" / "checkpoints" / "minilm.safetensors";
+  const auto proof = zoo::app::verify_fixture(fixture, *folder);
+  INFO(zoo::join(proof.problems, "; "));
+  CHECK(proof.passed);
+  CHECK(proof.tensors == 6);
+  WARN("largest absolute error " << proof.max_abs_error << ", relative " << proof.max_rel_error);
+  CHECK_FALSE(zoo::app::verify_fixture(fixture).passed);  // without the weights it is no proof
+}
