@@ -1,8 +1,10 @@
 # How everything is compiled: ccache when there is one, one precompiled header for all that includes LibTorch, and unity
 # batches of 16 (a LibTorch translation unit costs 5 s alone and about 1 s in a batch).
+# ccache takes the sloppiness that a precompiled header needs, and paths relative to the source tree, so that clones share it.
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_CURRENT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
 endif()
 
 add_library(zoo_pch OBJECT cmake/pch.cpp)

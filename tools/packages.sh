@@ -26,6 +26,7 @@ apt() { ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -y -q
 install_missing() {
   local log
   log=$(mktemp)
+  echo "    ${missing[*]}"
   if ! apt install --no-install-recommends "${missing[@]}" > "$log" 2>&1; then
     apt update > "$log" 2>&1 || true
     apt install --no-install-recommends "${missing[@]}" > "$log" 2>&1 ||
@@ -33,4 +34,4 @@ install_missing() {
   fi
   rm "$log"
 }
-step "installing ${#missing[@]} system packages: ${missing[*]}" install_missing
+step "installing ${#missing[@]} system packages" install_missing
