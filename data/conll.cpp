@@ -24,8 +24,8 @@ bool split_columns(const std::string& line, std::string& token, std::string& lab
 
 std::vector<std::string> strings_of(const JsonRow& row, const char* key, const std::filesystem::path& path) {
   const auto wrong = [&](const std::string& seen) {
-    throw std::runtime_error(path.string() + ": line " + std::to_string(row.line) + ": \"" + key + "\" holds " + seen +
-                             "; a list of texts was expected");
+    throw std::runtime_error(path.string() + ": line " + std::to_string(row.line) + ": \"" + key +
+                             "\" holds " + seen + "; a list of texts was expected");
   };
   std::vector<std::string> texts;
   const auto& list = row.value.at(key);
@@ -65,18 +65,22 @@ std::vector<LabelledTokens> read_conll(const std::filesystem::path& path, int64_
       continue;
     }
     if (line.starts_with("-DOCSTART-")) continue;
-    // Before the first line with a tab "# text" may still be a comment; "# O" is the token '#' with its label.
+    // Before the first line with a tab "# text" may still be a comment; "# O" is the token '#' with its
+    // label.
     const bool two_fields = line.find(' ') != std::string::npos && line.find(' ') == line.rfind(' ');
-    if (line[0] == '#' && !has_tab && (tabs || (sentences.empty() && sentence.tokens.empty() && !two_fields))) continue;
+    if (line[0] == '#' && !has_tab && (tabs || (sentences.empty() && sentence.tokens.empty() && !two_fields)))
+      continue;
     tabs = tabs || has_tab;
     if (!conll_detail::split_columns(line, token, label))
-      lines.fail("'" + line.substr(0, 40) + "' has one column; a token and its label were expected, separated by a tab or blank");
+      lines.fail("'" + line.substr(0, 40) +
+                 "' has one column; a token and its label were expected, separated by a tab or blank");
     if (sentence.tokens.empty()) sentence.line = lines.number();
     sentence.tokens.push_back(token);
     sentence.labels.push_back(label);
   }
   if (limit <= 0 || static_cast<int64_t>(sentences.size()) < limit) close();
-  if (sentences.empty()) throw std::runtime_error(path.string() + ": empty; one token and its label a line was expected");
+  if (sentences.empty())
+    throw std::runtime_error(path.string() + ": empty; one token and its label a line was expected");
   return sentences;
 }
 
@@ -86,10 +90,12 @@ std::vector<LabelledTokens> read_token_jsonl(const std::filesystem::path& path, 
   const char* labels = conll_detail::label_key(rows.front());
   for (const JsonRow& row : rows) {
     const std::string where = path.string() + ": line " + std::to_string(row.line) + ": ";
-    if (!row.value.contains("tokens")) throw std::runtime_error(where + "no \"tokens\"; {\"tokens\": [...], \"labels\": [...]} was expected");
+    if (!row.value.contains("tokens"))
+      throw std::runtime_error(where + "no \"tokens\"; {\"tokens\": [...], \"labels\": [...]} was expected");
     if ((labels != nullptr) != (conll_detail::label_key(row) != nullptr))
-      throw std::runtime_error(where + (labels ? "no \"" + std::string(labels) + "\" though earlier rows have them"
-                                               : "has labels though earlier rows have none"));
+      throw std::runtime_error(where +
+                               (labels ? "no \"" + std::string(labels) + "\" though earlier rows have them"
+                                       : "has labels though earlier rows have none"));
     LabelledTokens sentence{conll_detail::strings_of(row, "tokens", path), {}, row.line};
     if (labels) sentence.labels = conll_detail::strings_of(row, conll_detail::label_key(row), path);
     if (labels && sentence.labels.size() != sentence.tokens.size())
@@ -102,7 +108,8 @@ std::vector<LabelledTokens> read_token_jsonl(const std::filesystem::path& path, 
 
 std::vector<LabelledTokens> read_labelled_tokens(const std::filesystem::path& path, int64_t limit) {
   const auto extension = path.extension();
-  return extension == ".jsonl" || extension == ".json" ? read_token_jsonl(path, limit) : read_conll(path, limit);
+  return extension == ".jsonl" || extension == ".json" ? read_token_jsonl(path, limit)
+                                                       : read_conll(path, limit);
 }
 
 }  // namespace zoo::data

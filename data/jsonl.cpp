@@ -25,7 +25,8 @@ nlohmann::ordered_json parse(const std::string& line, const TextLines& lines) {
     lines.fail(std::string("not JSON: ") + error.what());
   }
   if (too_deep) lines.fail("nested deeper than " + std::to_string(kDeepest) + " levels");
-  if (!value.is_object()) lines.fail(std::string("is ") + value.type_name() + "; one JSON object a line was expected");
+  if (!value.is_object())
+    lines.fail(std::string("is ") + value.type_name() + "; one JSON object a line was expected");
   return value;
 }
 

@@ -12,9 +12,9 @@ struct JsonRow {
   nlohmann::ordered_json value;
 };
 
-// Blank lines, a byte order mark and carriage returns at line ends are passed over. `limit` > 0 stops after that many rows.
-// Throws std::runtime_error that names file and line: unreadable, not UTF-8 JSON, not an object, nested deeper than 64
-// levels, longer than 16 MiB, or no row at all.
+// Blank lines, a byte order mark and carriage returns at line ends are passed over. `limit` > 0 stops after
+// that many rows. Throws std::runtime_error that names file and line: unreadable, not UTF-8 JSON, not an
+// object, nested deeper than 64 levels, longer than 16 MiB, or no row at all.
 std::vector<JsonRow> read_jsonl(const std::filesystem::path& path, int64_t limit = 0);
 
 }  // namespace zoo::data

@@ -29,7 +29,8 @@ bool TextLines::next(std::string& line) {
   ++number_;
   for (; c != std::char_traits<char>::eof() && c != '\n'; c = buffer.sbumpc()) {
     if (c == 0) fail("holds a zero byte; this is a binary file, not text");
-    if (line.size() == longest_) fail("longer than " + std::to_string(longest_) + " bytes; is this a text file?");
+    if (line.size() == longest_)
+      fail("longer than " + std::to_string(longest_) + " bytes; is this a text file?");
     line.push_back(static_cast<char>(c));
   }
   if (!line.empty() && line.back() == '\r') line.pop_back();

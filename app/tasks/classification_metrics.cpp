@@ -22,7 +22,8 @@ at::Tensor to_host_ids(const at::Tensor& ids) { return ids.to(at::kCPU, at::kLon
 }  // namespace classification_detail
 
 ConfusionMatrix::ConfusionMatrix(int64_t classes) : classes_(classes) {
-  if (classes < 1) throw std::invalid_argument("confusion matrix: " + std::to_string(classes) + " classes; at least 1");
+  if (classes < 1)
+    throw std::invalid_argument("confusion matrix: " + std::to_string(classes) + " classes; at least 1");
   counts_.assign(classes * classes, 0);
 }
 
@@ -30,13 +31,15 @@ void ConfusionMatrix::add(int64_t truth, int64_t prediction) {
   if (truth < 0) return;
   if (truth >= classes_ || prediction < 0 || prediction >= classes_)
     throw std::invalid_argument("confusion matrix: truth " + std::to_string(truth) + ", prediction " +
-                                std::to_string(prediction) + "; classes are 0 to " + std::to_string(classes_ - 1));
+                                std::to_string(prediction) + "; classes are 0 to " +
+                                std::to_string(classes_ - 1));
   ++counts_[truth * classes_ + prediction];
   ++total_;
 }
 
 void ConfusionMatrix::add(const at::Tensor& truths, const at::Tensor& predictions) {
-  const at::Tensor t = classification_detail::to_host_ids(truths), p = classification_detail::to_host_ids(predictions);
+  const at::Tensor t = classification_detail::to_host_ids(truths),
+                   p = classification_detail::to_host_ids(predictions);
   if (t.numel() != p.numel())
     throw std::invalid_argument("confusion matrix: " + std::to_string(t.numel()) + " truths but " +
                                 std::to_string(p.numel()) + " predictions");
@@ -61,8 +64,12 @@ double ConfusionMatrix::accuracy() const {
   return classification_detail::ratio(right, total_);
 }
 
-double ConfusionMatrix::precision(int64_t c) const { return classification_detail::ratio(count(c, c), predictions(c)); }
-double ConfusionMatrix::recall(int64_t c) const { return classification_detail::ratio(count(c, c), truths(c)); }
+double ConfusionMatrix::precision(int64_t c) const {
+  return classification_detail::ratio(count(c, c), predictions(c));
+}
+double ConfusionMatrix::recall(int64_t c) const {
+  return classification_detail::ratio(count(c, c), truths(c));
+}
 double ConfusionMatrix::f1(int64_t c) const {
   return classification_detail::ratio(2 * count(c, c), truths(c) + predictions(c));
 }
@@ -88,9 +95,13 @@ Json ConfusionMatrix::details(const std::vector<std::string>& labels) const {
   for (int64_t c = 0; c < classes_; ++c) {
     const std::string label = classification_detail::label_of(labels, c);
     names.push_back(label);
-    rows.push_back(std::vector<int64_t>(counts_.begin() + c * classes_, counts_.begin() + (c + 1) * classes_));
-    per_class.push_back(
-        {{"label", label}, {"precision", precision(c)}, {"recall", recall(c)}, {"f1", f1(c)}, {"support", truths(c)}});
+    rows.push_back(
+        std::vector<int64_t>(counts_.begin() + c * classes_, counts_.begin() + (c + 1) * classes_));
+    per_class.push_back({{"label", label},
+                         {"precision", precision(c)},
+                         {"recall", recall(c)},
+                         {"f1", f1(c)},
+                         {"support", truths(c)}});
   }
   return {{"labels", names}, {"confusion", rows}, {"per_class", per_class}};
 }
@@ -98,7 +109,8 @@ Json ConfusionMatrix::details(const std::vector<std::string>& labels) const {
 ClassificationMetrics::ClassificationMetrics(std::vector<std::string> labels, int64_t top, size_t mistakes)
     : labels_(std::move(labels)), matrix_(static_cast<int64_t>(labels_.size())), top_(top), kept_(mistakes) {}
 
-void ClassificationMetrics::add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t> indices) {
+void ClassificationMetrics::add(const Tensors& outputs, const Tensors& batch,
+                                std::span<const int64_t> indices) {
   at::NoGradGuard no_grad;
   const at::Tensor logits = outputs.at("logits").detach().to(at::kCPU, at::kFloat);
   const at::Tensor truths = batch.at("labels").to(at::kCPU, at::kLong);
@@ -117,7 +129,8 @@ void ClassificationMetrics::add(const Tensors& outputs, const Tensors& batch, st
 void ClassificationMetrics::remember_mistakes(const at::Tensor& probabilities, const at::Tensor& truths,
                                               std::span<const int64_t> indices) {
   const auto [best, guesses] = probabilities.max(-1);
-  const at::Tensor ids = classification_detail::to_host_ids(truths), predicted = classification_detail::to_host_ids(guesses);
+  const at::Tensor ids = classification_detail::to_host_ids(truths),
+                   predicted = classification_detail::to_host_ids(guesses);
   const double* sure = best.const_data_ptr<double>();
   for (int64_t i = 0; i < ids.numel(); ++i) {
     const int64_t truth = ids.const_data_ptr<int64_t>()[i], guess = predicted.const_data_ptr<int64_t>()[i];
@@ -133,9 +146,11 @@ void ClassificationMetrics::remember_mistakes(const at::Tensor& probabilities, c
 }
 
 Json ClassificationMetrics::result() const {
-  Json result{{"accuracy", matrix_.accuracy()}, {"macro_f1", matrix_.macro_f1()}, {"micro_f1", matrix_.micro_f1()}};
+  Json result{
+      {"accuracy", matrix_.accuracy()}, {"macro_f1", matrix_.macro_f1()}, {"micro_f1", matrix_.micro_f1()}};
   if (top_ > 1 && matrix_.classes() > top_)
-    result["top" + std::to_string(top_) + "_accuracy"] = classification_detail::ratio(top_hits_, matrix_.total());
+    result["top" + std::to_string(top_) + "_accuracy"] =
+        classification_detail::ratio(top_hits_, matrix_.total());
   result["loss"] = matrix_.total() == 0 ? 0.0 : loss_sum_ / static_cast<double>(matrix_.total());
   result["samples"] = matrix_.total();
   return result;
@@ -155,9 +170,11 @@ Json ClassificationMetrics::details() const {
 at::Tensor classification_loss(const at::Tensor& logits, const at::Tensor& labels, const Json& options) {
   const double smoothing = options.is_object() ? options.value("label_smoothing", 0.0) : 0.0;
   if (!(smoothing >= 0 && smoothing < 1))
-    throw std::invalid_argument("label_smoothing " + std::to_string(smoothing) + "; expected 0 <= label_smoothing < 1");
+    throw std::invalid_argument("label_smoothing " + std::to_string(smoothing) +
+                                "; expected 0 <= label_smoothing < 1");
   const at::Tensor rows = logits.reshape({-1, logits.size(-1)}).to(at::kFloat);
-  return at::cross_entropy_loss(rows, labels.reshape({-1}).to(rows.device()), {}, at::Reduction::Mean, -100, smoothing);
+  return at::cross_entropy_loss(rows, labels.reshape({-1}).to(rows.device()), {}, at::Reduction::Mean, -100,
+                                smoothing);
 }
 
 }  // namespace zoo::app

@@ -1,4 +1,5 @@
-// Figures of single-label classification over a whole set, from counts alone: exact whatever the batches were.
+// Figures of single-label classification over a whole set, from counts alone: exact whatever the batches
+// were.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,7 +14,8 @@ namespace zoo::app {
 class ConfusionMatrix {
  public:
   explicit ConfusionMatrix(int64_t classes);
-  // Both [N] int64 on any device; truths below 0 (-100) are skipped. Throws std::invalid_argument outside [0, classes).
+  // Both [N] int64 on any device; truths below 0 (-100) are skipped. Throws std::invalid_argument outside [0,
+  // classes).
   void add(const at::Tensor& truths, const at::Tensor& predictions);
   void add(int64_t truth, int64_t prediction);
 
@@ -41,10 +43,10 @@ class ConfusionMatrix {
   std::vector<int64_t> counts_;
 };
 
-// Metrics of a task whose outputs hold "logits" [B, C] and whose batches hold "labels" [B] int64 (negative: unknown,
-// skipped): accuracy, macro_f1, micro_f1, loss (mean cross entropy without smoothing), samples; with `top` > 1 and more
-// than `top` classes also "top<k>_accuracy". details() adds the most confident mistakes: [{"index", "truth",
-// "prediction", "probability"}] beside the confusion matrix.
+// Metrics of a task whose outputs hold "logits" [B, C] and whose batches hold "labels" [B] int64 (negative:
+// unknown, skipped): accuracy, macro_f1, micro_f1, loss (mean cross entropy without smoothing), samples; with
+// `top` > 1 and more than `top` classes also "top<k>_accuracy". details() adds the most confident mistakes:
+// [{"index", "truth", "prediction", "probability"}] beside the confusion matrix.
 class ClassificationMetrics : public Metrics {
  public:
   explicit ClassificationMetrics(std::vector<std::string> labels, int64_t top = 1, size_t mistakes = 32);
@@ -58,7 +60,8 @@ class ClassificationMetrics : public Metrics {
     int64_t index, truth, prediction;
     double probability;
   };
-  void remember_mistakes(const at::Tensor& probabilities, const at::Tensor& truths, std::span<const int64_t> indices);
+  void remember_mistakes(const at::Tensor& probabilities, const at::Tensor& truths,
+                         std::span<const int64_t> indices);
 
   std::vector<std::string> labels_;
   ConfusionMatrix matrix_;
@@ -68,7 +71,8 @@ class ClassificationMetrics : public Metrics {
   std::vector<Mistake> mistakes_;  // most confident first, at most kept_
 };
 
-// Cross entropy over labels >= 0, in float32; options["label_smoothing"] in [0, 1) (default 0). logits [..., C], labels [...].
+// Cross entropy over labels >= 0, in float32; options["label_smoothing"] in [0, 1) (default 0). logits [...,
+// C], labels [...].
 at::Tensor classification_loss(const at::Tensor& logits, const at::Tensor& labels, const Json& options);
 
 }  // namespace zoo::app

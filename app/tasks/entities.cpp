@@ -32,7 +32,9 @@ bool starts(const Tag& before, const Tag& now) {
   return !among(now.prefix, "O.") && before.type != now.type;
 }
 
-double share(int64_t part, int64_t whole) { return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole); }
+double share(int64_t part, int64_t whole) {
+  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
 
 }  // namespace entities_detail
 

@@ -13,8 +13,8 @@ struct Entity {
   auto operator<=>(const Entity&) const = default;
 };
 
-// The chunks of seqeval.metrics.sequence_labeling.get_entities (seqeval 1.2.2, the rules of conlleval): prefixes B, I, E, S
-// before the type; an I- without a fitting predecessor opens a chunk.
+// The chunks of seqeval.metrics.sequence_labeling.get_entities (seqeval 1.2.2, the rules of conlleval):
+// prefixes B, I, E, S before the type; an I- without a fitting predecessor opens a chunk.
 std::vector<Entity> entities_of(const std::vector<std::string>& labels);
 
 // True when some label has a prefix B-, I-, E- or S-: only then do entities mean anything.
@@ -39,8 +39,8 @@ class EntityScores {
   std::map<std::string, Counts> types_;
 };
 
-// A label's prefix ("B" or "I") and type, as transformers' token-classification pipeline reads it: without B- or I- the whole
-// label is the type and continues its predecessor.
+// A label's prefix ("B" or "I") and type, as transformers' token-classification pipeline reads it: without B-
+// or I- the whole label is the type and continues its predecessor.
 struct GroupTag {
   bool begins;
   std::string type;

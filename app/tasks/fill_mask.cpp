@@ -1,5 +1,5 @@
-// Masked language modelling: the words behind [MASK], and training on plain text with hidden words (Devlin et al., 2019,
-// section 3.1, task 1).
+// Masked language modelling: the words behind [MASK], and training on plain text with hidden words (Devlin et
+// al., 2019, section 3.1, task 1).
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -16,22 +16,29 @@ namespace zoo::app {
 namespace fill_mask_detail {
 
 constexpr int64_t kIgnored = -100;
-constexpr double kMaskedShare = 0.15;   // of all tokens that are not special
-constexpr double kReplacedByMask = 0.8;  // of these; half of the rest become random tokens, the other half stay
+constexpr double kMaskedShare = 0.15;  // of all tokens that are not special
+constexpr double kReplacedByMask =
+    0.8;  // of these; half of the rest become random tokens, the other half stay
 constexpr double kReplaced = 0.9;
 
 int64_t mask_id_of(const Bundle& bundle) {
   const auto id = tokenizer_of(bundle).mask_id();
-  if (!id) throw UsageError(bundle.spec + ": its tokenizer has no mask token; fill_mask needs a masked language model");
+  if (!id)
+    throw UsageError(bundle.spec +
+                     ": its tokenizer has no mask token; fill_mask needs a masked language model");
   return *id;
 }
 
 // splitmix64: the whole choice for one example follows from (seed, index), whatever the batch or thread.
 class Dice {
  public:
-  Dice(uint64_t seed, int64_t index) : state_(seed * 0xD1342543DE82EF95u + static_cast<uint64_t>(index)) { next(); }
+  Dice(uint64_t seed, int64_t index) : state_(seed * 0xD1342543DE82EF95u + static_cast<uint64_t>(index)) {
+    next();
+  }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-  int64_t below(int64_t count) { return std::min<int64_t>(count - 1, static_cast<int64_t>(uniform() * static_cast<double>(count))); }
+  int64_t below(int64_t count) {
+    return std::min<int64_t>(count - 1, static_cast<int64_t>(uniform() * static_cast<double>(count)));
+  }
 
  private:
   uint64_t next() {
@@ -47,8 +54,8 @@ struct Masking {
   int64_t mask, vocabulary;
 };
 
-// Hides tokens in place and returns what stood there, kIgnored elsewhere. At least one token of every text is chosen, so that
-// no text is without a loss.
+// Hides tokens in place and returns what stood there, kIgnored elsewhere. At least one token of every text is
+// chosen, so that no text is without a loss.
 std::vector<int64_t> hide_tokens(tokenizers::Encoding& encoding, const Masking& masking, Dice dice) {
   std::vector<int64_t> labels(encoding.ids.size(), kIgnored);
   std::vector<size_t> places;
@@ -63,22 +70,29 @@ std::vector<int64_t> hide_tokens(tokenizers::Encoding& encoding, const Masking& 
   for (const size_t t : chosen) {
     labels[t] = encoding.ids[t];
     const double kind = dice.uniform();
-    if (kind < kReplacedByMask) encoding.ids[t] = masking.mask;
-    else if (kind < kReplaced) encoding.ids[t] = dice.below(masking.vocabulary);
+    if (kind < kReplacedByMask)
+      encoding.ids[t] = masking.mask;
+    else if (kind < kReplaced)
+      encoding.ids[t] = dice.below(masking.vocabulary);
   }
   return labels;
 }
 
 class Lines : public Dataset {
  public:
-  Lines(const Bundle& bundle, std::vector<std::string> texts, int64_t max_length)
-      : texts_(std::move(texts)), pad_(pad_id_of(bundle)), masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size()} {
-    masking_.vocabulary = std::min(masking_.vocabulary, bundle.config.value("vocab_size", masking_.vocabulary));
+  Lines(const Bundle& bundle, std::string split, std::vector<std::string> texts, int64_t max_length)
+      : split_(std::move(split)),
+        texts_(std::move(texts)),
+        pad_(pad_id_of(bundle)),
+        masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size()} {
+    masking_.vocabulary =
+        std::min(masking_.vocabulary, bundle.config.value("vocab_size", masking_.vocabulary));
     encodings_ = encode_texts(tokenizer_of(bundle), texts_, {}, max_length);
     note_cut_texts(encodings_, texts_, {}, max_length);
   }
   int64_t size() const override { return static_cast<int64_t>(texts_.size()); }
   int64_t length(int64_t index) const override { return static_cast<int64_t>(encodings_[index].ids.size()); }
+  std::string split() const override { return split_; }
   std::string describe(int64_t index) const override { return texts_[index]; }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t seed) const override {
     std::vector<tokenizers::Encoding> hidden;
@@ -90,12 +104,14 @@ class Lines : public Dataset {
     Tensors batch = pad_encodings(hidden, pad_);
     at::Tensor wanted = at::full(batch.at("tokens").sizes(), kIgnored, at::kLong);  // [B, T]
     for (size_t row = 0; row < labels.size(); ++row)
-      std::copy(labels[row].begin(), labels[row].end(), wanted[static_cast<int64_t>(row)].mutable_data_ptr<int64_t>());
+      std::copy(labels[row].begin(), labels[row].end(),
+                wanted[static_cast<int64_t>(row)].mutable_data_ptr<int64_t>());
     batch["labels"] = wanted;
     return batch;
   }
 
  private:
+  std::string split_;
   std::vector<std::string> texts_;
   int64_t pad_;
   Masking masking_;
@@ -118,15 +134,20 @@ class FillMaskMetrics : public Metrics {
   void add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t>) override {
     at::NoGradGuard no_grad;
     const Hidden hidden = hidden_positions(outputs, batch);
-    loss_sum_ += at::cross_entropy_loss(hidden.logits, hidden.labels, {}, at::Reduction::None).sum(at::kDouble).item<double>();
+    loss_sum_ += at::cross_entropy_loss(hidden.logits, hidden.labels, {}, at::Reduction::None)
+                     .sum(at::kDouble)
+                     .item<double>();
     right_ += hidden.logits.argmax(-1).eq(hidden.labels).sum().item<int64_t>();
     tokens_ += hidden.labels.size(0);
     texts_ += batch.at("labels").size(0);
   }
   Json result() const override {
     const double count = static_cast<double>(std::max<int64_t>(tokens_, 1));
-    return {{"masked_accuracy", static_cast<double>(right_) / count}, {"perplexity", std::exp(loss_sum_ / count)},
-            {"loss", loss_sum_ / count}, {"masked_tokens", tokens_}, {"samples", texts_}};
+    return {{"masked_accuracy", static_cast<double>(right_) / count},
+            {"perplexity", std::exp(loss_sum_ / count)},
+            {"loss", loss_sum_ / count},
+            {"masked_tokens", tokens_},
+            {"samples", texts_}};
   }
 
  private:
@@ -134,16 +155,18 @@ class FillMaskMetrics : public Metrics {
   int64_t right_ = 0, tokens_ = 0, texts_ = 0;
 };
 
-// As transformers' fill-mask pipeline: for each [MASK] the likeliest tokens, and the text with each put in. With several masks
-// the others stay visible in the text.
-Json masks_in(const tokenizers::Encoding& encoding, const at::Tensor& logits, const Bundle& bundle, int64_t top) {
+// As transformers' fill-mask pipeline: for each [MASK] the likeliest tokens, and the text with each put in.
+// With several masks the others stay visible in the text.
+Json masks_in(const tokenizers::Encoding& encoding, const at::Tensor& logits, const Bundle& bundle,
+              int64_t top) {
   const auto& tokenizer = tokenizer_of(bundle);
   const int64_t mask = mask_id_of(bundle);
   const bool single = std::count(encoding.ids.begin(), encoding.ids.end(), mask) == 1;
   Json masks = Json::array();
   for (size_t t = 0; t < encoding.ids.size(); ++t) {
     if (encoding.ids[t] != mask) continue;
-    const auto [scores, tokens] = logits[static_cast<int64_t>(t)].softmax(-1).topk(std::min(top, logits.size(-1)));
+    const auto [scores, tokens] =
+        logits[static_cast<int64_t>(t)].softmax(-1).topk(std::min(top, logits.size(-1)));
     Json candidates = Json::array();
     for (int64_t k = 0; k < tokens.size(0); ++k) {
       std::vector<int64_t> filled = encoding.ids;
@@ -165,9 +188,12 @@ PredictionForms forms_of(Json predictions) {
     forms.text += one.at("text").get<std::string>() + "\n";
     for (size_t mask = 0; mask < one.at("masks").size(); ++mask)
       for (const Json& candidate : one.at("masks")[mask]) {
-        const auto word = candidate.at("token_str").get<std::string>(), sequence = candidate.at("sequence").get<std::string>();
-        forms.text += "  " + probability_text(candidate.at("score").get<double>()) + "  " + word + "  " + sequence + "\n";
-        forms.table.push_back({one.at("source").get<std::string>(), std::to_string(mask + 1), word, candidate.at("score").dump(), sequence});
+        const auto word = candidate.at("token_str").get<std::string>(),
+                   sequence = candidate.at("sequence").get<std::string>();
+        forms.text += "  " + probability_text(candidate.at("score").get<double>()) + "  " + word + "  " +
+                      sequence + "\n";
+        forms.table.push_back({one.at("source").get<std::string>(), std::to_string(mask + 1), word,
+                               candidate.at("score").dump(), sequence});
       }
   }
   forms.document = {{"task", "fill_mask"}, {"predictions", std::move(predictions)}};
@@ -189,9 +215,11 @@ class FillMask : public Task {
   std::string name() const override { return "fill_mask"; }
   std::string primary_metric() const override { return "masked_accuracy"; }
 
-  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
+  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
+                                const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".txt"});
-    return std::make_unique<Lines>(bundle, read_lines(file, options.limit), text_limit(bundle, options.options));
+    return std::make_unique<Lines>(bundle, file.split, read_lines(file.path, options.limit),
+                                   text_limit(bundle, options.options));
   }
 
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& /*options*/) const override {
@@ -199,7 +227,9 @@ class FillMask : public Task {
     return at::cross_entropy_loss(hidden.logits, hidden.labels);
   }
 
-  std::unique_ptr<Metrics> metrics(const Bundle&) const override { return std::make_unique<FillMaskMetrics>(); }
+  std::unique_ptr<Metrics> metrics(const Bundle&) const override {
+    return std::make_unique<FillMaskMetrics>();
+  }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     check_prediction_options(options);
@@ -208,13 +238,15 @@ class FillMask : public Task {
     const auto encodings = encode_inputs(bundle, inputs, options.options);
     for (size_t i = 0; i < inputs.size(); ++i)
       if (std::count(encodings[i].ids.begin(), encodings[i].ids.end(), mask) == 0)
-        throw UsageError(inputs[i].source + ": no " + tokenizer_of(bundle).id_to_token(mask) + " in '" + inputs[i].text.substr(0, 80) +
-                         "'; put it where a word is to be filled in");
+        throw UsageError(inputs[i].source + ": no " + tokenizer_of(bundle).id_to_token(mask) + " in '" +
+                         inputs[i].text.substr(0, 80) + "'; put it where a word is to be filled in");
     std::vector<Json> predictions(inputs.size());
-    predict_rows(bundle, encodings, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
-      predictions[index] = {{"source", inputs[index].source}, {"text", inputs[index].text},
-                            {"masks", masks_in(encodings[index], logits, bundle, top)}};
-    });
+    predict_rows(bundle, encodings, "logits", options.batch_size,
+                 [&](size_t index, const at::Tensor& logits) {
+                   predictions[index] = {{"source", inputs[index].source},
+                                         {"text", inputs[index].text},
+                                         {"masks", masks_in(encodings[index], logits, bundle, top)}};
+                 });
     return deliver_predictions(forms_of(Json(std::move(predictions))), options);
   }
 };

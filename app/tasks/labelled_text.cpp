@@ -37,6 +37,22 @@ std::optional<std::filesystem::path> find_split(const std::filesystem::path& fol
   return std::nullopt;
 }
 
+// Names of the files with one of the extensions, sorted.
+Names files_in(const std::filesystem::path& folder, const Names& extensions) {
+  Names files;
+  for (const auto& item : std::filesystem::directory_iterator(folder))
+    if (std::count(extensions.begin(), extensions.end(), item.path().extension().string()))
+      files.push_back(item.path().filename().string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string first_few(const Names& names) {
+  constexpr size_t kShown = 8;
+  return join({names.begin(), names.begin() + std::min(names.size(), kShown)}) +
+         (names.size() > kShown ? " ..." : "");
+}
+
 std::optional<size_t> find_any(const Names& header, const Names& known) {
   for (const auto& name : known)
     for (size_t i = 0; i < header.size(); ++i)
@@ -52,8 +68,8 @@ std::string option_text(const Json& options, const char* key) {
   throw UsageError(std::string(key) + " is " + value.dump() + "; a column name was expected");
 }
 
-// A first line is a header when it holds a known or wanted column name, or when its last field, where the label stands in
-// files without a header, is no other line's label.
+// A first line is a header when it holds a known or wanted column name, or when its last field, where the
+// label stands in files without a header, is no other line's label.
 bool looks_like_header(const data::Table& table, const Names& wanted) {
   const Names& first = table.rows.front();
   for (const Names* known : {&kTextColumns, &kLabelColumns, &wanted})
@@ -67,8 +83,8 @@ struct Columns {
 };
 
 // The column that the option names, else the first known name, else the place in a file without a header.
-std::optional<size_t> choose(const data::Table& table, const Json& options, const char* key, const Names& known,
-                             std::optional<size_t> place) {
+std::optional<size_t> choose(const data::Table& table, const Json& options, const char* key,
+                             const Names& known, std::optional<size_t> place) {
   const std::string wanted = option_text(options, key);
   if (!wanted.empty()) return table.column(wanted);
   return table.has_header ? find_any(table.columns, known) : place;
@@ -84,11 +100,13 @@ Columns choose_columns(const data::Table& table, const Json& options) {
           choose(table, options, "label_column", kLabelColumns, last)};
 }
 
-size_t require_column(std::optional<size_t> column, const data::Table& table, const std::string& what, const Names& known) {
+size_t require_column(std::optional<size_t> column, const data::Table& table, const std::string& what,
+                      const Names& known) {
   if (column) return *column;
-  throw UsageError(table.name + ": no " + what + " column; its columns are " + join(table.columns) + "; looked for " +
-                   join(known) + " (nearest: " + join(nearest(known.front(), table.columns)) + "; name it with the option " +
-                   what + "_column)");
+  throw UsageError(table.name + ": no " + what + " column; its columns are " + join(table.columns) +
+                   "; looked for " + join(known) +
+                   " (nearest: " + join(nearest(known.front(), table.columns)) +
+                   "; name it with the option " + what + "_column)");
 }
 
 data::Table read_either(const std::filesystem::path& file, const Json& options, int64_t limit) {
@@ -100,12 +118,14 @@ data::Table read_either(const std::filesystem::path& file, const Json& options, 
   read.header = data::TableOptions::Header::no;
   read.limit = limit > 0 ? limit + 1 : 0;  // one more: the first may be the header
   data::Table table = data::read_table(file, read);
-  if (table.rows.empty()) throw UsageError(file.string() + ": empty; lines with a text and its label were expected");
+  if (table.rows.empty())
+    throw UsageError(file.string() + ": empty; lines with a text and its label were expected");
   Names wanted;
   for (const char* key : {"text_column", "pair_column", "label_column"})
-    if (const auto name = option_text(options, key); !name.empty() && !data::parse_number(name)) wanted.push_back(lowered(name));
+    if (const auto name = option_text(options, key); !name.empty() && !data::parse_number(name))
+      wanted.push_back(lowered(name));
   const bool header = options.is_object() && options.contains("header") ? options.at("header").get<bool>()
-                                                                         : looks_like_header(table, wanted);
+                                                                        : looks_like_header(table, wanted);
   if (header || !wanted.empty()) {
     table.columns = std::move(table.rows.front());
     table.rows.erase(table.rows.begin());
@@ -117,7 +137,8 @@ data::Table read_either(const std::filesystem::path& file, const Json& options, 
 }
 
 bool is_whole_number(const std::string& text) {
-  return !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+  return !text.empty() && text.size() < 10 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
 }
 
 std::optional<int64_t> network_id(const std::string& label, const Names& network) {
@@ -130,12 +151,16 @@ std::optional<int64_t> network_id(const std::string& label, const Names& network
 }
 
 // By name, all of them, or else by number, all of them: never some by name and some by number.
-std::optional<LabelIds> as_network(const std::map<std::string, int64_t>& labels, const Names& network, std::string& culprit) {
+std::optional<LabelIds> as_network(const std::map<std::string, int64_t>& labels, const Names& network,
+                                   std::string& culprit) {
   LabelIds by_name{network, {}}, by_number{network, {}};
   for (const auto& [label, line] : labels) {
-    if (const auto id = network_id(label, network)) by_name.ids[label] = *id;
-    else if (culprit.empty()) culprit = label;
-    if (is_whole_number(label) && std::stoll(label) < static_cast<int64_t>(network.size())) by_number.ids[label] = std::stoll(label);
+    if (const auto id = network_id(label, network))
+      by_name.ids[label] = *id;
+    else if (culprit.empty())
+      culprit = label;
+    if (is_whole_number(label) && std::stoll(label) < static_cast<int64_t>(network.size()))
+      by_number.ids[label] = std::stoll(label);
   }
   if (by_name.ids.size() == labels.size()) return by_name;
   if (by_number.ids.size() == labels.size()) return by_number;
@@ -146,8 +171,9 @@ LabelIds define_labels(const std::map<std::string, int64_t>& labels) {
   LabelIds result;
   for (const auto& [label, line] : labels) result.names.push_back(label);
   if (std::all_of(result.names.begin(), result.names.end(), is_whole_number))
-    std::sort(result.names.begin(), result.names.end(),
-              [](const auto& a, const auto& b) { return std::pair(std::stoll(a), a) < std::pair(std::stoll(b), b); });
+    std::sort(result.names.begin(), result.names.end(), [](const auto& a, const auto& b) {
+      return std::pair(std::stoll(a), a) < std::pair(std::stoll(b), b);
+    });
   for (size_t i = 0; i < result.names.size(); ++i) result.ids[result.names[i]] = static_cast<int64_t>(i);
   return result;
 }
@@ -156,36 +182,37 @@ size_t end_of_text(const std::string& text) { return text.find_last_not_of(" \t\
 
 }  // namespace labelled_text_detail
 
-std::filesystem::path split_file(const std::filesystem::path& data, const std::string& split,
-                                 const std::vector<std::string>& extensions) {
+SplitFile split_file(const std::filesystem::path& data, const std::string& split,
+                     const std::vector<std::string>& extensions) {
   namespace detail = labelled_text_detail;
   if (!std::filesystem::exists(data)) throw UsageError(data.string() + ": no such file or folder");
   if (!std::filesystem::is_directory(data)) {
     const auto names = detail::split_names(split);
-    const bool fits = split.empty() || split == "train" || std::count(names.begin(), names.end(), data.stem().string());
-    if (!fits) throw UsageError(data.string() + " is one file and has no split '" + split + "'; give a folder with " +
-                                join(names, extensions.front() + " or ") + extensions.front() + ", or leave the split out");
-    return data;
+    const bool fits =
+        split.empty() || split == "train" || std::count(names.begin(), names.end(), data.stem().string());
+    if (!fits)
+      throw UsageError(data.string() + " is one file and has no split '" + split + "'; give a folder with " +
+                       join(names, extensions.front() + " or ") + extensions.front() +
+                       ", or leave the split out");
+    return {data, ""};
   }
-  for (const auto& name : split.empty() ? std::vector<std::string>{"test", "validation"} : std::vector<std::string>{split})
-    if (const auto file = detail::find_split(data, name, extensions)) return *file;
-  std::vector<std::filesystem::path> files;
-  for (const auto& item : std::filesystem::directory_iterator(data))
-    if (std::count(extensions.begin(), extensions.end(), item.path().extension().string())) files.push_back(item.path());
-  if (split.empty() && files.size() == 1) return files.front();
-  std::vector<std::string> seen;
-  for (const auto& file : files) seen.push_back(file.filename().string());
-  std::sort(seen.begin(), seen.end());
-  if (seen.size() > 10) seen.resize(10);
-  throw UsageError(data.string() + ": no file for the split '" + (split.empty() ? "test" : split) + "'; looked for " +
-                   join(detail::split_names(split.empty() ? "test" : split)) + " with " + join(extensions) + ", found " +
-                   (seen.empty() ? "none of these" : join(seen)));
+  for (const auto& name :
+       split.empty() ? std::vector<std::string>{"test", "validation"} : std::vector<std::string>{split})
+    if (const auto file = detail::find_split(data, name, extensions))
+      return {*file, detail::split_names(name).front()};
+  const auto files = detail::files_in(data, extensions);
+  if (files.size() == 1 && (split.empty() || split == "train")) return {data / files.front(), ""};
+  throw UsageError(data.string() + ": no file for the split '" + (split.empty() ? "test" : split) +
+                   "'; looked for " + join(detail::split_names(split.empty() ? "test" : split)) + " with " +
+                   join(extensions) + ", found " +
+                   (files.empty() ? "none of these" : detail::first_few(files)));
 }
 
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit) {
   namespace detail = labelled_text_detail;
   data::Table table = detail::read_either(file, options, limit);
-  if (table.rows.empty()) throw UsageError(file.string() + ": a header alone; lines with a text and its label were expected");
+  if (table.rows.empty())
+    throw UsageError(file.string() + ": a header alone; lines with a text and its label were expected");
   const auto columns = detail::choose_columns(table, options);
   const size_t text = detail::require_column(columns.text, table, "text", detail::kTextColumns);
   const size_t label = detail::require_column(columns.label, table, "label", detail::kLabelColumns);
@@ -204,16 +231,17 @@ LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json&
   return result;
 }
 
-LabelIds match_labels(const std::map<std::string, int64_t>& first_lines, const std::vector<std::string>& network,
-                      bool may_define, const std::string& file) {
+LabelIds match_labels(const std::map<std::string, int64_t>& first_lines,
+                      const std::vector<std::string>& network, bool may_define, const std::string& file) {
   namespace detail = labelled_text_detail;
   std::string culprit;
   if (auto known = detail::as_network(first_lines, network, culprit)) return *known;
   if (may_define) return detail::define_labels(first_lines);
   if (culprit.empty()) culprit = first_lines.begin()->first;
-  throw UsageError(file + ": line " + std::to_string(first_lines.at(culprit)) + ": unknown label '" + culprit + "'; the file has " +
-                   std::to_string(first_lines.size()) + " labels, the network's " + std::to_string(network.size()) +
-                   " are nearest in " + join(nearest(culprit, network)) +
+  throw UsageError(file + ": line " + std::to_string(first_lines.at(culprit)) + ": unknown label '" +
+                   culprit + "'; the file has " + std::to_string(first_lines.size()) +
+                   " labels, the network's " + std::to_string(network.size()) + " are nearest in " +
+                   join(nearest(culprit, network)) +
                    " (to train a new head for the file's labels: zoo train --reinit-head)");
 }
 
@@ -230,7 +258,8 @@ void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<c
     cut += short_text || (!pairs.empty() && ends[1] < labelled_text_detail::end_of_text(pairs[i]));
   }
   if (cut > 0)
-    spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, encodings.size(), max_length);
+    spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut,
+                 encodings.size(), max_length);
 }
 
 }  // namespace zoo::app

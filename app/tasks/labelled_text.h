@@ -1,5 +1,5 @@
-// Text files with labels, shared by the tasks that classify texts or tokens: which file holds a split, which column holds
-// what, and which class a label in the file stands for.
+// Text files with labels, shared by the tasks that classify texts or tokens: which file holds a split, which
+// column holds what, and which class a label in the file stands for.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,33 +12,40 @@
 
 namespace zoo::app {
 
-// The file of one split. `data` is that file itself, or a folder with <split>.<extension> files; the names dev, val and valid
-// are also read for "validation". An empty split means the folder's test, else validation, else only file. `extensions` in
-// order of preference, with dots. Throws UsageError naming what was looked for.
-std::filesystem::path split_file(const std::filesystem::path& data, const std::string& split,
-                                 const std::vector<std::string>& extensions);
+struct SplitFile {
+  std::filesystem::path path;
+  std::string split;  // train, validation or test; empty when the data has no splits
+};
+// The file of one split. `data` is that file itself, or a folder with <split>.<extension> files; the names
+// dev, val and valid are also read for "validation". An empty split means the folder's test, else validation,
+// else only file; "train" also means an only file. `extensions` in order of preference, with dots. Throws
+// UsageError naming what was looked for.
+SplitFile split_file(const std::filesystem::path& data, const std::string& split,
+                     const std::vector<std::string>& extensions);
 
 struct LabelledTexts {
-  std::string file;                        // for messages
-  std::vector<std::string> texts, pairs;   // pairs is empty when there is no second text
+  std::string file;                       // for messages
+  std::vector<std::string> texts, pairs;  // pairs is empty when there is no second text
   std::vector<std::string> labels;
   std::vector<int64_t> lines;
 };
 
-// A .tsv, .csv or .jsonl table with the columns sentence or text, optionally sentence2, and label, under a header or without
-// one (then in this order). Options: text_column, pair_column, label_column (names, or numbers from 0 when there is no
-// header), header (true, false; default: detected). Throws UsageError with the nearest column names.
+// A .tsv, .csv or .jsonl table with the columns sentence or text, optionally sentence2, and label, under a
+// header or without one (then in this order). Options: text_column, pair_column, label_column (names, or
+// numbers from 0 when there is no header), header (true, false; default: detected). Throws UsageError with
+// the nearest column names.
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit);
 
-// Which id each label of a file has. When every label is among the network's own names (letter case aside), or is a number
-// below their count, the network's ids stand and `names` are its names. Otherwise, where the file may define the classes
-// (training), ids follow the sorted labels, numbers by value. Otherwise throws UsageError with the nearest names.
+// Which id each label of a file has. When every label is among the network's own names (letter case aside),
+// or is a number below their count, the network's ids stand and `names` are its names. Otherwise, where the
+// file may define the classes (training), ids follow the sorted labels, numbers by value. Otherwise throws
+// UsageError with the nearest names.
 struct LabelIds {
   std::vector<std::string> names;
   std::map<std::string, int64_t> ids;
 };
-LabelIds match_labels(const std::map<std::string, int64_t>& first_lines, const std::vector<std::string>& network,
-                      bool may_define, const std::string& file);
+LabelIds match_labels(const std::map<std::string, int64_t>& first_lines,
+                      const std::vector<std::string>& network, bool may_define, const std::string& file);
 
 // Says on the log how many texts lost tokens to the limit, if any. `pairs` may be empty.
 void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,

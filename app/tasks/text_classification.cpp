@@ -15,8 +15,11 @@ namespace text_classification_detail {
 
 class Texts : public Dataset {
  public:
-  Texts(const Bundle& bundle, LabelledTexts examples, LabelIds labels, int64_t max_length)
-      : examples_(std::move(examples)), names_(std::move(labels.names)), pad_(pad_id_of(bundle)) {
+  Texts(const Bundle& bundle, std::string split, LabelledTexts examples, LabelIds labels, int64_t max_length)
+      : split_(std::move(split)),
+        examples_(std::move(examples)),
+        names_(std::move(labels.names)),
+        pad_(pad_id_of(bundle)) {
     encodings_ = encode_texts(tokenizer_of(bundle), examples_.texts, examples_.pairs, max_length);
     note_cut_texts(encodings_, examples_.texts, examples_.pairs, max_length);
     for (const auto& label : examples_.labels) ids_.push_back(labels.ids.at(label));
@@ -24,8 +27,10 @@ class Texts : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(ids_.size()); }
   int64_t length(int64_t index) const override { return static_cast<int64_t>(encodings_[index].ids.size()); }
   std::vector<std::string> labels() const override { return names_; }
+  std::string split() const override { return split_; }
   std::string describe(int64_t index) const override {
-    return examples_.pairs.empty() ? examples_.texts[index] : examples_.texts[index] + " | " + examples_.pairs[index];
+    return examples_.pairs.empty() ? examples_.texts[index]
+                                   : examples_.texts[index] + " | " + examples_.pairs[index];
   }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
     std::vector<const tokenizers::Encoding*> members;
@@ -40,6 +45,7 @@ class Texts : public Dataset {
   }
 
  private:
+  std::string split_;
   LabelledTexts examples_;
   std::vector<std::string> names_;
   std::vector<tokenizers::Encoding> encodings_;
@@ -49,17 +55,24 @@ class Texts : public Dataset {
 
 // As transformers' text-classification pipeline: one output is a sigmoid of its own, several share a softmax.
 at::Tensor probabilities_of(const at::Tensor& logits, const Json& config) {
-  const std::string problem = config.value("problem_type", Json()).is_string() ? config.at("problem_type").get<std::string>() : "";
+  const std::string problem =
+      config.value("problem_type", Json()).is_string() ? config.at("problem_type").get<std::string>() : "";
   if (problem == "regression") return logits;
-  return problem == "multi_label_classification" || logits.size(-1) == 1 ? logits.sigmoid() : logits.softmax(-1);
+  return problem == "multi_label_classification" || logits.size(-1) == 1 ? logits.sigmoid()
+                                                                         : logits.softmax(-1);
 }
 
-Json prediction_of(const TextInput& input, const at::Tensor& probabilities, const std::vector<std::string>& labels) {
+Json prediction_of(const TextInput& input, const at::Tensor& probabilities,
+                   const std::vector<std::string>& labels) {
   const auto [sorted, order] = probabilities.sort(/*stable=*/true, /*dim=*/-1, /*descending=*/true);
   Json shares = Json::object();
-  for (int64_t i = 0; i < order.size(0); ++i) shares[labels.at(order[i].item<int64_t>())] = sorted[i].item<double>();
-  return {{"source", input.source}, {"text", input.text}, {"label", shares.begin().key()},
-          {"probability", shares.begin().value()}, {"probabilities", std::move(shares)}};
+  for (int64_t i = 0; i < order.size(0); ++i)
+    shares[labels.at(order[i].item<int64_t>())] = sorted[i].item<double>();
+  return {{"source", input.source},
+          {"text", input.text},
+          {"label", shares.begin().key()},
+          {"probability", shares.begin().value()},
+          {"probabilities", std::move(shares)}};
 }
 
 PredictionForms forms_of(Json predictions, const std::vector<std::string>& labels, size_t top) {
@@ -70,10 +83,11 @@ PredictionForms forms_of(Json predictions, const std::vector<std::string>& label
     const Json& shares = one.at("probabilities");
     size_t shown = 0;
     for (const auto& [label, share] : shares.items())
-      if (shown++ < top) forms.text += (shown > 1 ? "  " : "") + label + " " + probability_text(share.get<double>());
+      if (shown++ < top)
+        forms.text += (shown > 1 ? "  " : "") + label + " " + probability_text(share.get<double>());
     forms.text += "  " + one.at("text").get<std::string>() + "\n";
-    forms.table.push_back({one.at("source").get<std::string>(), one.at("text").get<std::string>(), one.at("label").get<std::string>(),
-                           one.at("probability").dump()});
+    forms.table.push_back({one.at("source").get<std::string>(), one.at("text").get<std::string>(),
+                           one.at("label").get<std::string>(), one.at("probability").dump()});
     for (const auto& label : labels) forms.table.back().push_back(shares.at(label).dump());
   }
   forms.document = {{"task", "text_classification"}, {"predictions", std::move(predictions)}};
@@ -85,13 +99,16 @@ class TextClassification : public Task {
   std::string name() const override { return "text_classification"; }
   std::string primary_metric() const override { return "accuracy"; }
 
-  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
+  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
+                                const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".tsv", ".csv", ".jsonl", ".json"});
-    LabelledTexts examples = read_labelled_texts(file, options.options, options.limit);
+    LabelledTexts examples = read_labelled_texts(file.path, options.options, options.limit);
     std::map<std::string, int64_t> first_lines;
-    for (size_t i = 0; i < examples.labels.size(); ++i) first_lines.emplace(examples.labels[i], examples.lines[i]);
-    LabelIds labels = match_labels(first_lines, bundle.labels, options.split == "train", file.string());
-    return std::make_unique<Texts>(bundle, std::move(examples), std::move(labels), text_limit(bundle, options.options));
+    for (size_t i = 0; i < examples.labels.size(); ++i)
+      first_lines.emplace(examples.labels[i], examples.lines[i]);
+    LabelIds labels = match_labels(first_lines, bundle.labels, options.training, file.path.string());
+    return std::make_unique<Texts>(bundle, file.split, std::move(examples), std::move(labels),
+                                   text_limit(bundle, options.options));
   }
 
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
@@ -108,9 +125,11 @@ class TextClassification : public Task {
     const auto inputs = read_text_inputs(options);
     const auto encodings = encode_inputs(bundle, inputs, options.options);
     std::vector<Json> predictions(inputs.size());
-    predict_rows(bundle, encodings, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
-      predictions[index] = prediction_of(inputs[index], probabilities_of(logits, bundle.config), bundle.labels);
-    });
+    predict_rows(bundle, encodings, "logits", options.batch_size,
+                 [&](size_t index, const at::Tensor& logits) {
+                   predictions[index] =
+                       prediction_of(inputs[index], probabilities_of(logits, bundle.config), bundle.labels);
+                 });
     return deliver_predictions(forms_of(Json(std::move(predictions)), bundle.labels, top), options);
   }
 };

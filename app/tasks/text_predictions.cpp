@@ -37,7 +37,8 @@ std::string rendered(const PredictionForms& forms, const std::string& format) {
 
 }  // namespace text_predictions_detail
 
-std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs, const Json& options) {
+std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs,
+                                                const Json& options) {
   std::vector<std::string> texts;
   for (const auto& input : inputs) texts.push_back(input.text);
   const int64_t limit = text_limit(bundle, options);
@@ -63,7 +64,8 @@ void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encod
     const Tensors outputs = bundle.model->forward(inputs);
     const auto found = outputs.find(name);
     if (found == outputs.end())
-      throw UsageError(bundle.spec + ": the network gives no " + name + "; it was loaded without the head for this task");
+      throw UsageError(bundle.spec + ": the network gives no " + name +
+                       "; it was loaded without the head for this task");
     const at::Tensor rows = found->second.to(at::kCPU, at::kFloat);
     for (size_t i = 0; i < batch.size(); ++i)
       visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
@@ -79,7 +81,8 @@ void check_prediction_options(const RunOptions& options) {
 }
 
 Json deliver_predictions(PredictionForms forms, const RunOptions& options) {
-  const std::string text = text_predictions_detail::rendered(forms, text_predictions_detail::format_of(options));
+  const std::string text =
+      text_predictions_detail::rendered(forms, text_predictions_detail::format_of(options));
   if (!options.out.empty())
     write_output(options.out, text, options.overwrite);
   else if (!options.json)
@@ -90,10 +93,13 @@ Json deliver_predictions(PredictionForms forms, const RunOptions& options) {
 int64_t count_option(const Json& options, const char* key, int64_t fallback) {
   if (!options.is_object() || !options.contains(key) || options.at(key).is_null()) return fallback;
   const Json& value = options.at(key);
-  const auto number = value.is_string() ? data::parse_number(value.get<std::string>())
-                                        : value.is_number() ? std::optional<double>(value.get<double>()) : std::nullopt;
-  if (!number || *number < 1 || *number > 1e9 || *number != static_cast<double>(static_cast<int64_t>(*number)))
-    throw UsageError(std::string(key) + " is " + value.dump() + "; a whole number of at least 1 was expected");
+  const auto number = value.is_string()   ? data::parse_number(value.get<std::string>())
+                      : value.is_number() ? std::optional<double>(value.get<double>())
+                                          : std::nullopt;
+  if (!number || *number < 1 || *number > 1e9 ||
+      *number != static_cast<double>(static_cast<int64_t>(*number)))
+    throw UsageError(std::string(key) + " is " + value.dump() +
+                     "; a whole number of at least 1 was expected");
   return static_cast<int64_t>(*number);
 }
 

@@ -9,21 +9,24 @@
 namespace zoo::app {
 
 // The most tokens of a text and the texts encoded, with a note on the log about texts that were cut.
-std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs, const Json& options);
+std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs,
+                                                const Json& options);
 
-// Runs the network over all encodings, in batches sorted by length, and hands each example its row of output `name` on the
-// CPU in float32: [C], or [T, C] cut to the example's own tokens. The order of the calls is not that of the examples.
+// Runs the network over all encodings, in batches sorted by length, and hands each example its row of output
+// `name` on the CPU in float32: [C], or [T, C] cut to the example's own tokens. The order of the calls is not
+// that of the examples.
 void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
                   int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit);
 
 // One document in three forms.
 struct PredictionForms {
   Json document;
-  std::string text;                                // for people
-  std::vector<std::vector<std::string>> table;     // the header first
+  std::string text;                             // for people
+  std::vector<std::vector<std::string>> table;  // the header first
 };
-// Writes to options.out, in options.format (text, json, csv; empty: by the file's extension), or prints; prints nothing with
-// options.json, because the caller prints the returned document. Throws UsageError for another format.
+// Writes to options.out, in options.format (text, json, csv; empty: by the file's extension), or prints;
+// prints nothing with options.json, because the caller prints the returned document. Throws UsageError for
+// another format.
 Json deliver_predictions(PredictionForms forms, const RunOptions& options);
 // The mistakes in `options` that deliver_predictions would find, found before the work starts.
 void check_prediction_options(const RunOptions& options);

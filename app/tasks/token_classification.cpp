@@ -15,10 +15,11 @@
 namespace zoo::app {
 namespace token_classification_detail {
 
-constexpr int64_t kIgnored = -100;  // no label: special tokens, padding, and all pieces of a word but its first
+constexpr int64_t kIgnored =
+    -100;  // no label: special tokens, padding, and all pieces of a word but its first
 
-// The label of each token: the first piece of a word carries the word's, all others kIgnored. `starts`: byte where each word
-// begins in the joined sentence.
+// The label of each token: the first piece of a word carries the word's, all others kIgnored. `starts`: byte
+// where each word begins in the joined sentence.
 std::vector<int64_t> label_pieces(const tokenizers::Encoding& encoding, const std::vector<size_t>& starts,
                                   const std::vector<int64_t>& labels) {
   std::vector<int64_t> result(encoding.ids.size(), kIgnored);
@@ -35,8 +36,9 @@ std::vector<int64_t> label_pieces(const tokenizers::Encoding& encoding, const st
 
 class Sentences : public Dataset {
  public:
-  Sentences(const Bundle& bundle, const std::vector<data::LabelledTokens>& sentences, LabelIds labels, int64_t max_length)
-      : names_(std::move(labels.names)), pad_(pad_id_of(bundle)) {
+  Sentences(const Bundle& bundle, std::string split, const std::vector<data::LabelledTokens>& sentences,
+            LabelIds labels, int64_t max_length)
+      : split_(std::move(split)), names_(std::move(labels.names)), pad_(pad_id_of(bundle)) {
     std::vector<std::vector<size_t>> starts;
     for (const auto& sentence : sentences) {
       std::string text;
@@ -59,6 +61,7 @@ class Sentences : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(texts_.size()); }
   int64_t length(int64_t index) const override { return static_cast<int64_t>(encodings_[index].ids.size()); }
   std::vector<std::string> labels() const override { return names_; }
+  std::string split() const override { return split_; }
   std::string describe(int64_t index) const override { return texts_[index]; }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
     std::vector<const tokenizers::Encoding*> members;
@@ -74,6 +77,7 @@ class Sentences : public Dataset {
   }
 
  private:
+  std::string split_;
   std::vector<std::string> names_, texts_;
   std::vector<tokenizers::Encoding> encodings_;
   std::vector<std::vector<int64_t>> labels_;
@@ -84,21 +88,25 @@ class Sentences : public Dataset {
 class TokenMetrics : public Metrics {
  public:
   explicit TokenMetrics(std::vector<std::string> labels)
-      : labels_(std::move(labels)), with_entities_(are_entity_labels(labels_)), words_(static_cast<int64_t>(labels_.size())) {}
+      : labels_(std::move(labels)),
+        with_entities_(are_entity_labels(labels_)),
+        words_(static_cast<int64_t>(labels_.size())) {}
 
   void add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t>) override {
     at::NoGradGuard no_grad;
-    const at::Tensor logits = outputs.at("logits").detach().to(at::kCPU, at::kFloat);  // [B, T, C]
-    const at::Tensor truths = batch.at("labels").to(at::kCPU, at::kLong).contiguous();    // [B, T]
+    const at::Tensor logits = outputs.at("logits").detach().to(at::kCPU, at::kFloat);   // [B, T, C]
+    const at::Tensor truths = batch.at("labels").to(at::kCPU, at::kLong).contiguous();  // [B, T]
     const at::Tensor guesses = logits.argmax(-1).contiguous();
     words_.add(truths, guesses);
-    loss_sum_ += at::cross_entropy_loss(logits.flatten(0, 1).to(at::kDouble), truths.flatten(), {}, at::Reduction::Sum, kIgnored)
+    loss_sum_ += at::cross_entropy_loss(logits.flatten(0, 1).to(at::kDouble), truths.flatten(), {},
+                                        at::Reduction::Sum, kIgnored)
                      .item<double>();
     sentences_ += truths.size(0);
     if (!with_entities_) return;
     const int64_t width = truths.size(1);
     for (int64_t row = 0; row < truths.size(0); ++row)
-      add_entities(truths.const_data_ptr<int64_t>() + row * width, guesses.const_data_ptr<int64_t>() + row * width, width);
+      add_entities(truths.const_data_ptr<int64_t>() + row * width,
+                   guesses.const_data_ptr<int64_t>() + row * width, width);
   }
 
   Json result() const override {
@@ -120,7 +128,10 @@ class TokenMetrics : public Metrics {
     if (!with_entities_) return details;
     Json& types = details["entities"] = Json::array();
     for (const auto& [type, counts] : entities_.types())
-      types.push_back({{"type", type}, {"precision", counts.precision()}, {"recall", counts.recall()}, {"f1", counts.f1()},
+      types.push_back({{"type", type},
+                       {"precision", counts.precision()},
+                       {"recall", counts.recall()},
+                       {"f1", counts.f1()},
                        {"support", counts.truths}});
     return details;
   }
@@ -157,11 +168,16 @@ struct Piece {
   size_t token;
 };
 
-// transformers' aggregation_strategy="simple": neighbours of one type, unless a B- begins anew; scores are averaged.
+// transformers' aggregation_strategy="simple": neighbours of one type, unless a B- begins anew; scores are
+// averaged.
 class Grouper {
  public:
-  Grouper(const TextInput& input, const tokenizers::Encoding& encoding, const tokenizers::Tokenizer& tokenizer)
-      : input_(input), encoding_(encoding), tokenizer_(tokenizer), characters_(characters_before(input.text)) {}
+  Grouper(const TextInput& input, const tokenizers::Encoding& encoding,
+          const tokenizers::Tokenizer& tokenizer)
+      : input_(input),
+        encoding_(encoding),
+        tokenizer_(tokenizer),
+        characters_(characters_before(input.text)) {}
 
   void add(Piece piece) {
     const GroupTag tag = group_tag(piece.label);
@@ -181,20 +197,33 @@ class Grouper {
     double score = 0;
     for (const Piece& piece : group) score += piece.score;
     const auto dash = group.front().label.find('-');
-    const size_t begin = encoding_.offsets[group.front().token].first, end = encoding_.offsets[group.back().token].second;
-    entities_.push_back({{"entity_group", dash == std::string::npos ? group.front().label : group.front().label.substr(dash + 1)},
+    const size_t begin = encoding_.offsets[group.front().token].first,
+                 end = encoding_.offsets[group.back().token].second;
+    entities_.push_back({{"entity_group", dash == std::string::npos ? group.front().label
+                                                                    : group.front().label.substr(dash + 1)},
                          {"score", score / static_cast<double>(group.size())},
-                         {"word", word(group, begin, end)},
+                         {"word", word(group)},
                          {"start", characters_[begin]},
                          {"end", characters_[end]}});
   }
-  // The pieces joined again; where one is unknown to the vocabulary, the text itself.
-  std::string word(const std::vector<Piece>& group, size_t begin, size_t end) const {
+  // The pieces joined again; what the vocabulary does not know stands there as it is in the text.
+  std::string word(const std::vector<Piece>& group) const {
     std::vector<int64_t> ids;
     for (const Piece& piece : group) ids.push_back(encoding_.ids[piece.token]);
+    std::string joined = tokenizer_.decode(ids, false);
     const auto unknown = tokenizer_.unk_id();
-    if (unknown && std::count(ids.begin(), ids.end(), *unknown) > 0) return input_.text.substr(begin, end - begin);
-    return tokenizer_.decode(ids, false);
+    if (!unknown) return joined;
+    const std::string stand_in = tokenizer_.id_to_token(*unknown);
+    size_t from = 0;
+    for (const Piece& piece : group) {
+      if (encoding_.ids[piece.token] != *unknown) continue;
+      const auto [begin, end] = encoding_.offsets[piece.token];
+      const size_t place = joined.find(stand_in, from);
+      if (place == std::string::npos) break;
+      joined.replace(place, stand_in.size(), input_.text, begin, end - begin);
+      from = place + (end - begin);
+    }
+    return joined;
   }
 
   const TextInput& input_;
@@ -205,7 +234,8 @@ class Grouper {
   Json entities_ = Json::array();
 };
 
-Json entities_in(const TextInput& input, const tokenizers::Encoding& encoding, const Bundle& bundle, const at::Tensor& logits) {
+Json entities_in(const TextInput& input, const tokenizers::Encoding& encoding, const Bundle& bundle,
+                 const at::Tensor& logits) {
   const auto [scores, classes] = logits.softmax(-1).max(-1);  // [T]
   Grouper grouper(input, encoding, tokenizer_of(bundle));
   for (size_t t = 0; t < encoding.ids.size(); ++t) {
@@ -223,10 +253,13 @@ PredictionForms forms_of(Json predictions) {
     forms.text += one.at("text").get<std::string>() + "\n";
     if (one.at("entities").empty()) forms.text += "  (none)\n";
     for (const Json& entity : one.at("entities")) {
-      const auto type = entity.at("entity_group").get<std::string>(), word = entity.at("word").get<std::string>();
+      const auto type = entity.at("entity_group").get<std::string>(),
+                 word = entity.at("word").get<std::string>();
       const std::string start = entity.at("start").dump(), end = entity.at("end").dump();
-      forms.text += "  " + type + "  " + word + "  " + start + "-" + end + "  " + probability_text(entity.at("score").get<double>()) + "\n";
-      forms.table.push_back({one.at("source").get<std::string>(), start, end, type, word, entity.at("score").dump()});
+      forms.text += "  " + type + "  " + word + "  " + start + "-" + end + "  " +
+                    probability_text(entity.at("score").get<double>()) + "\n";
+      forms.table.push_back(
+          {one.at("source").get<std::string>(), start, end, type, word, entity.at("score").dump()});
     }
   }
   forms.document = {{"task", "token_classification"}, {"predictions", std::move(predictions)}};
@@ -238,33 +271,40 @@ class TokenClassification : public Task {
   std::string name() const override { return "token_classification"; }
   std::string primary_metric() const override { return "f1"; }
 
-  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
-    const auto file = split_file(data, options.split, {".conll", ".bio", ".iob", ".iob2", ".tsv", ".txt", ".jsonl", ".json"});
-    const auto sentences = data::read_labelled_tokens(file, options.limit);
+  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
+                                const DataOptions& options) const override {
+    const auto file = split_file(data, options.split,
+                                 {".conll", ".bio", ".iob", ".iob2", ".tsv", ".txt", ".jsonl", ".json"});
+    const auto sentences = data::read_labelled_tokens(file.path, options.limit);
     std::map<std::string, int64_t> first_lines;
     for (const auto& sentence : sentences) {
       if (sentence.labels.size() != sentence.tokens.size())
-        throw UsageError(file.string() + ": line " + std::to_string(sentence.line) + ": no labels; \"labels\" or \"ner_tags\" was expected");
+        throw UsageError(file.path.string() + ": line " + std::to_string(sentence.line) +
+                         ": no labels; \"labels\" or \"ner_tags\" was expected");
       for (const auto& label : sentence.labels) first_lines.emplace(label, sentence.line);
     }
-    LabelIds labels = match_labels(first_lines, bundle.labels, options.split == "train", file.string());
-    return std::make_unique<Sentences>(bundle, sentences, std::move(labels), text_limit(bundle, options.options));
+    LabelIds labels = match_labels(first_lines, bundle.labels, options.training, file.path.string());
+    return std::make_unique<Sentences>(bundle, file.split, sentences, std::move(labels),
+                                       text_limit(bundle, options.options));
   }
 
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
   }
 
-  std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override { return std::make_unique<TokenMetrics>(bundle.labels); }
+  std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override {
+    return std::make_unique<TokenMetrics>(bundle.labels);
+  }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     check_prediction_options(options);
     const auto inputs = read_text_inputs(options);
     const auto encodings = encode_inputs(bundle, inputs, options.options);
     std::vector<Json> predictions(inputs.size());
-    predict_rows(bundle, encodings, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
-      predictions[index] = entities_in(inputs[index], encodings[index], bundle, logits);
-    });
+    predict_rows(bundle, encodings, "logits", options.batch_size,
+                 [&](size_t index, const at::Tensor& logits) {
+                   predictions[index] = entities_in(inputs[index], encodings[index], bundle, logits);
+                 });
     return deliver_predictions(forms_of(Json(std::move(predictions))), options);
   }
 };
