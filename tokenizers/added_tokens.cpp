@@ -44,35 +44,29 @@ size_t without_space_after(std::string_view text, size_t end) {
 
 void TextFinder::add(std::string pattern, uint32_t id) {
   if (pattern.empty()) return;
-  auto& same_start = by_first_byte_[static_cast<uint8_t>(pattern[0])];
-  const auto is_same = [&](size_t i) { return patterns_[i].text == pattern; };
-  if (std::any_of(same_start.begin(), same_start.end(), is_same)) return;
-  const auto shorter = [&](size_t i) { return patterns_[i].text.size() < pattern.size(); };
-  same_start.insert(std::find_if(same_start.begin(), same_start.end(), shorter), patterns_.size());
-  patterns_.push_back({std::move(pattern), id});
+  auto& lengths = lengths_[static_cast<uint8_t>(pattern[0])];
+  const auto place = std::lower_bound(lengths.begin(), lengths.end(), pattern.size(), std::greater<>());
+  if (place == lengths.end() || *place != pattern.size()) lengths.insert(place, pattern.size());
+  patterns_.emplace(std::move(pattern), id);
 }
 
 std::optional<TextFinder::Match> TextFinder::find(std::string_view text, size_t from) const {
   if (patterns_.empty()) return std::nullopt;
   for (size_t i = from; i < text.size(); ++i) {
-    for (const size_t index : by_first_byte_[static_cast<uint8_t>(text[i])]) {
-      const auto& [pattern, id] = patterns_[index];
-      if (text.compare(i, pattern.size(), pattern) == 0) return Match{{i, i + pattern.size()}, id};
+    for (const size_t length : lengths_[static_cast<uint8_t>(text[i])]) {
+      if (length > text.size() - i) continue;
+      const auto found = patterns_.find(text.substr(i, length));
+      if (found != patterns_.end()) return Match{{i, i + length}, found->second};
     }
   }
   return std::nullopt;
 }
 
-uint32_t AddedTokens::next_id(const Model& model) const {
-  auto next = static_cast<uint32_t>(model.size());
-  for (const auto& [id, token] : by_id_) next = std::max(next, id + 1);
-  return next;
-}
-
 void AddedTokens::add(const AddedToken& token, const Model& model, const Normalizer* normalizer) {
   if (token.content.empty() || ids_.contains(token.content)) return;
   const auto in_model = model.token_to_id(token.content);
-  const uint32_t id = in_model ? *in_model : next_id(model);
+  const uint32_t id = in_model ? *in_model : std::max(first_free_, static_cast<uint32_t>(model.size()));
+  first_free_ = std::max(first_free_, id + 1);
   ids_[token.content] = id;
   by_id_[id] = token;
   if (token.special) special_.insert(token.content);

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,12 +40,8 @@ class TextFinder {
   std::optional<Match> find(std::string_view text, size_t from) const;
 
  private:
-  struct Pattern {
-    std::string text;
-    uint32_t id;
-  };
-  std::vector<Pattern> patterns_;
-  std::array<std::vector<size_t>, 256> by_first_byte_;  // indices into patterns_, longest first
+  std::map<std::string, uint32_t, std::less<>> patterns_;
+  std::array<std::vector<size_t>, 256> lengths_;  // of the patterns that start with a byte; each once, longest first
 };
 
 /// A stretch of text between added tokens (no id), or an added token.
@@ -70,8 +68,8 @@ class AddedTokens {
 
  private:
   void cut(AlignedText text, const TextFinder& finder, std::vector<Section>& out) const;
-  uint32_t next_id(const Model& model) const;
 
+  uint32_t first_free_ = 0;  // above every id given out so far
   std::unordered_map<uint32_t, AddedToken> by_id_;
   std::unordered_map<uint32_t, std::string> normalized_form_;
   std::unordered_map<std::string, uint32_t> ids_;

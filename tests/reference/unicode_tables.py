@@ -56,6 +56,7 @@ def normalization_unknown():
         combining = unicodedata.combining(s)
         if unicodedata.normalize("NFKD", s) != s:
             (known if nfkd.normalize_str(s) != s else unknown).add(c)
+            known.update(map(ord, nfd.normalize_str(s)))  # parts that composition puts together again
         elif combining:
             probe = f"a{s}\u0334" if combining > 1 else f"a\u0345{s}"
             (known if nfd.normalize_str(probe) == unicodedata.normalize("NFD", probe) else unknown).add(c)
