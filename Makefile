@@ -31,7 +31,7 @@ help:  ## this list
 	@echo
 	@echo "Variables:"
 	@echo "  TORCH=/path   LibTorch to use: an unpacked distribution, or the torch folder of a Python installation"
-	@echo "  CUDA=1        insist on a LibTorch with CUDA (fetching its libraries as well, about 3 GB)"
+	@echo "  CUDA=1        insist on a LibTorch with CUDA (default: where there is an NVIDIA driver; 0: no)"
 	@echo "  PREFIX=/path  where make install puts things"
 	@echo "  CMAKE_ARGS=   more arguments for CMake, for example -DZOO_UNITY=OFF"
 	@echo "  ZOO_PACKAGES=skip (environment) leaves the system's packages alone"

@@ -14,3 +14,10 @@ configure_package_config_file(cmake/zooConfig.cmake.in ${package_folder}/zooConf
 write_basic_package_version_file(${package_folder}/zooConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${package_folder}/zooConfig.cmake ${package_folder}/zooConfigVersion.cmake cmake/libtorch.cmake
               cmake/opencv.cmake DESTINATION lib/cmake/zoo)
+
+# Shell completion, as the program itself writes it.
+install(CODE "
+  set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/share/bash-completion/completions\")
+  file(MAKE_DIRECTORY \"\${folder}\")
+  execute_process(COMMAND \"$<TARGET_FILE:zoo>\" completion bash OUTPUT_FILE \"\${folder}/zoo\" COMMAND_ERROR_IS_FATAL ANY)
+  message(STATUS \"Installing: \${folder}/zoo\")")

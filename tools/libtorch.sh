@@ -3,13 +3,14 @@
 #   1. the folder that TORCH or ZOO_TORCH names;
 #   2. the one this build folder was configured with, while it is there;
 #   3. an installed PyTorch 2.11 to 2.13;
-#   4. the wheel torch==2.13.0, unpacked under .deps/ (CUDA=1 asks for the CUDA build, else a CPU build is preferred).
+#   4. the wheel torch==2.13.0, unpacked under .deps/: the CUDA build if CUDA=1 or there is an NVIDIA driver, else a CPU build if pip
+#      offers one. CUDA=0 does not look for the driver.
 # Wheels come from wherever the user's pip is configured to look.
 source "$(dirname "$0")/lib.sh"
 
 readonly version=2.13.0
 readonly platform=manylinux_2_28_$(uname -m)
-cuda=${CUDA:-0}
+cuda=${CUDA:-}
 
 is_libtorch() { [ -f "$1/include/torch/csrc/api/include/torch/nn/module.h" ] && [ -f "$1/lib/libtorch_cpu.so" ]; }
 has_cuda() { [ -f "$1/lib/libtorch_cuda.so" ]; }
@@ -43,32 +44,45 @@ installed_pytorch() {
   suits "$folder" && echo "$folder"
 }
 
-# download REQUIREMENT FOLDER [PIP OPTION...]: for this Python first; else the wheel of any other version will do, since nothing
-# of it is imported.
+# The wheels to ask for, best first. "===" takes the plain version alone, which is the CUDA build; "==" any build of it.
+wanted_wheels() {
+  if [ "$cuda" = 1 ]; then
+    echo "torch===$version"
+  elif [ -z "$cuda" ] && [ -e /proc/driver/nvidia/version ]; then
+    echo "torch===$version torch==$version"
+  else
+    echo "torch==$version+cpu torch==$version"
+  fi
+}
+
+# download FOLDER REQUIREMENT...: the first that pip offers, for this Python or else for another: nothing of a wheel is imported, so
+# any will do.
 download() {
-  local requirement=$1 folder=$2 python minor
-  shift 2
+  local folder=$1 python requirement minor log=$1/pip.log
+  shift
   python=$(find_pip)
-  "$python" -m pip download -q --no-input --only-binary=:all: "$@" -d "$folder" "$requirement" && return
-  for minor in 11 12 13 10; do
-    "$python" -m pip download -q --no-input --only-binary=:all: --python-version 3.$minor --implementation cp --platform "$platform" \
-      "$@" -d "$folder" "$requirement" && return
+  local pip=("$python" -m pip download --no-input --no-deps --only-binary=:all: -d "$folder")
+  for requirement in "$@"; do
+    "${pip[@]}" "$requirement" > "$log" 2>&1 && return
+    for minor in 11 12 13 10; do
+      "${pip[@]}" --implementation cp --python-version 3.$minor --platform "$platform" "$requirement" > "$log" 2>&1 && return
+    done
   done
+  tail -5 "$log" >&2
   return 1
 }
 
 fetch_torch() {
-  local folder=$1 requirement="torch==$version" wheel
-  # "==" also accepts a build such as 2.13.0+cpu, and pip prefers it; "===" does not.
-  [ "$cuda" != 1 ] || requirement="torch===$version"
-  download "$requirement" "$folder" --no-deps || {
-    echo "pip offers no wheel $requirement for $platform: check pip's configuration, install PyTorch 2.11 to 2.13, or name a folder" \
-         "that holds LibTorch (make TORCH=/path)" >&2
+  local folder=$1 wheel
+  # shellcheck disable=SC2046 # a list of words
+  download "$folder" $(wanted_wheels) || {
+    echo "pip offers no wheel $(wanted_wheels | sed 's/ / or /') for $platform: check its configuration, install PyTorch 2.11 to 2.13, or name" \
+         "a folder that holds LibTorch (make TORCH=/path)" >&2
     return 1
   }
   wheel=$(echo "$folder"/torch-*.whl)
   unzip -q "$wheel" 'torch/include/*' 'torch/lib/*' 'torch/version.py' '*.dist-info/METADATA' '*.dist-info/licenses/*' -d "$folder" &&
-    rm "$wheel" && fetch_cuda_libraries "$folder"
+    rm "$wheel" "$folder/pip.log" && fetch_cuda_libraries "$folder"
 }
 
 # A CUDA build links to libraries that its metadata names, as nvidia-* wheels and since 2.11 through cuda-toolkit[...]. They unpack
