@@ -141,7 +141,8 @@ Json config_for_task(const Entry& entry, Json config, const std::string& task) {
 
 std::shared_ptr<Model> make(const std::string& name_and_variant) {
   const auto colon = name_and_variant.find(':');
-  const auto& entry = find_entry(name_and_variant.substr(0, colon));
+  const std::string name = name_and_variant.substr(0, colon);
+  const auto& entry = find_entry(name);
   const auto variant = colon == std::string::npos ? "" : name_and_variant.substr(colon + 1);
   auto model = entry.make(variant_config(entry, variant));
   model->init_weights();
