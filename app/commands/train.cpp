@@ -1,0 +1,104 @@
+// zoo train: carries out a recipe.
+#include <spdlog/spdlog.h>
+
+#include <iostream>
+
+#include "app/cli.h"
+#include "app/engine/trainer.h"
+#include "app/report/progress.h"
+#include "app/report/table.h"
+#include "app/resources.h"
+
+namespace zoo::app {
+namespace train_detail {
+
+constexpr const char* kExamples =
+    "  zoo train recipes/fashion_mnist_cct.json --out runs/fashion\n"
+    "  zoo train recipes/fashion_mnist_cct.json --set epochs=3 --set optimizer.lr=5e-4 --out runs/short\n"
+    "  zoo train --model vit:tiny --task image_classification --data photos/ --epochs 5 --lr 1e-3 --out runs/photos\n"
+    "  zoo train --model my_checkpoint/ --task text_classification --data reviews/ --reinit-head --out runs/reviews\n";
+
+// A plain flag and the recipe key that it sets.
+struct Flag {
+  const char *option, *key, *help;
+};
+constexpr Flag kFlags[] = {
+    {"--model", "model", "checkpoint folder, or name:variant for fresh weights (zoo list)"},
+    {"--task", "task", "what to learn, e.g. image_classification"},
+    {"--data", "data", "folder or file to learn from"},
+    {"--eval-data", "eval_data", "folder or file for the measurement at the end (default: --data)"},
+    {"--eval-split", "eval_split", "its split (default: test, if there is one)"},
+    {"--validation-split", "validation_split", "split that chooses the checkpoint"},
+    {"--validation-share", "validation_share", "share of the training examples that chooses the checkpoint"},
+    {"--epochs", "epochs", "passes over the data"},
+    {"--batch-size", "batch_size", "examples in a step"},
+    {"--max-steps", "max_steps", "stop after so many steps"},
+    {"--max-minutes", "max_minutes", "stop after so many minutes"},
+    {"--optimizer", "optimizer.name", "adamw or sgd"},
+    {"--lr", "optimizer.lr", "peak learning rate"},
+    {"--weight-decay", "optimizer.weight_decay", "on tensors of two or more axes"},
+    {"--schedule", "schedule.name", "constant, linear or cosine"},
+    {"--warmup-share", "schedule.warmup_share", "share of the steps in which the rate rises"},
+    {"--clip-norm", "clip_norm", "limit of the gradients' norm; 0: none"},
+    {"--label-smoothing", "label_smoothing", "0 to below 1"},
+    {"--workers", "workers", "threads that prepare batches"},
+};
+
+struct Arguments {
+  std::string recipe, out;
+  std::vector<std::string> assignments;
+  std::map<std::string, std::string> flags;
+  bool overwrite = false, reinit_head = false;
+};
+
+Json assemble(const Arguments& arguments, const CLI::App& command, const Common& common) {
+  Json json = arguments.recipe.empty() ? Json::object() : load_recipe_file(find_recipe(arguments.recipe));
+  for (const auto& flag : kFlags) {
+    const auto& value = arguments.flags.at(flag.option);
+    if (!value.empty()) set_in_recipe(json, std::string(flag.key) + "=" + value);
+  }
+  if (arguments.reinit_head) json["reinit_head"] = true;
+  for (const auto& assignment : arguments.assignments) set_in_recipe(json, assignment);
+  const auto* seed = command.get_option_no_throw("--seed");
+  if (seed && seed->count() > 0) json["seed"] = common.seed;
+  return json;
+}
+
+void print_summary(const Json& result) {
+  for (const auto& [name, value] : result.at("metrics").items()) {
+    if (value.is_number()) std::cout << name << "  " << (value.is_number_float() ? fixed_text(value.get<double>(), 4) : value.dump()) << "\n";
+  }
+  const std::string out = result.at("out");
+  std::cout << "measured on  " << result.at("evaluated_on").get<std::string>() << "\ntraining took  " << duration_text(result.at("seconds").get<double>())
+            << "\ncheckpoint  " << out << "\nreport  " << out << "/report.html\n";
+}
+
+int run(const Arguments& arguments, const CLI::App& command, const Common& common) {
+  if (arguments.out.empty()) throw UsageError("--out is missing: the folder for the trained checkpoint");
+  const Recipe recipe = read_recipe(assemble(arguments, command, common));
+  const auto result = train(recipe, arguments.out, common.resolved_device(), arguments.overwrite);
+  if (common.json) print_json(result.json);
+  else print_summary(result.json);
+  if (!result.interrupted) return 0;
+  spdlog::error("interrupted after step {}; the checkpoint so far is in {}", result.json.at("steps").get<int64_t>(), arguments.out);
+  return 1;
+}
+
+Action declare(CLI::App& command, Common& common) {
+  auto arguments = std::make_shared<Arguments>();
+  command.add_option("recipe", arguments->recipe, "recipe file (docs/training.md); the options below go before it");
+  command.add_option("--out", arguments->out, "folder for checkpoint, log and report");
+  command.add_option("--set", arguments->assignments, "key=value put over the recipe, e.g. optimizer.lr=1e-3")->expected(1)->take_all();
+  for (const auto& flag : kFlags) command.add_option(flag.option, arguments->flags[flag.option], flag.help);
+  command.add_flag("--reinit-head", arguments->reinit_head, "start the head afresh when the data has other classes");
+  command.add_flag("--overwrite", arguments->overwrite, "replace an earlier checkpoint in --out");
+  return [arguments, &command, &common] { return run(*arguments, command, common); };
+}
+
+}  // namespace train_detail
+
+Verb train_verb() {
+  return {"train", "train or fine-tune a network by a recipe", train_detail::kExamples, train_detail::declare};
+}
+
+}  // namespace zoo::app

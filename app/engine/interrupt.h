@@ -1,0 +1,19 @@
+// Ctrl-C during a long piece of work: the first asks it to stop at the next good moment, the second ends the program.
+#pragma once
+#include <csignal>
+
+namespace zoo::app {
+
+class Interrupt {
+ public:
+  Interrupt();   // takes over SIGINT and SIGTERM
+  ~Interrupt();  // gives them back
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+  bool requested() const;
+
+ private:
+  struct sigaction old_int_, old_term_;
+};
+
+}  // namespace zoo::app

@@ -1,0 +1,41 @@
+// Recipe: everything that determines a training, as one JSON file (docs/training.md explains every key).
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "app/engine/optimizer.h"
+#include "app/engine/schedule.h"
+#include "models/model.h"
+
+namespace zoo::app {
+
+struct Recipe {
+  std::string description;            // for people
+  std::string model, task, data;      // what to train (folder or name:variant), for what, on what
+  std::string train_split = "train";
+  std::string eval_data, eval_split;  // measured once at the end; empty: `data` and its natural split (test)
+  std::string validation_split;       // measured during training, and chooses the checkpoint; empty: none
+  double validation_share = 0.0;      // ... or so much of the training examples, drawn by the seed
+  Json config = Json::object();       // put over the network's config
+  Json preprocess = Json::object();   // put over preprocessor_config.json
+  Json augment = Json::object(), options = Json::object();  // the task's
+  bool reinit_head = false;           // a checkpoint's head of another class count starts afresh
+  int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
+  double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it
+  OptimizerOptions optimizer;
+  Schedule schedule;
+  double clip_norm = 0.0, label_smoothing = 0.0;
+  int64_t eval_every = 1;             // epochs
+  int64_t workers = 1;                // loader threads
+  uint64_t seed = 0;
+};
+
+// Strict: an unknown key, a wrong type or a value out of range throws UsageError that names the nearest keys.
+Recipe read_recipe(const Json& json);
+Json write_recipe(const Recipe& recipe);  // complete, every default spelled out
+
+Json load_recipe_file(const std::filesystem::path& file);
+// "optimizer.lr=1e-3": sets a key by its dotted path; the value is JSON, else taken as text. Throws UsageError.
+void set_in_recipe(Json& recipe, const std::string& assignment);
+
+}  // namespace zoo::app
