@@ -40,4 +40,4 @@ run "$zoo" run "$demo/cct" "$picture"
 heading "3. The proofs: every network against its reference"
 run "$zoo" verify --all
 
-heading "Done in $(elapsed "$start") s. The report with curves, confusion matrix and worst mistakes: $repository/$demo/cct/report/index.html"
+heading "Done in $(elapsed "$start") s. The report with curves, confusion matrix and worst mistakes: $repository/$demo/cct/report.html"
