@@ -21,3 +21,6 @@ foreach(card IN LISTS cards)
   add_test(NAME network.${network} COMMAND zoo_tests "[parity],[property]")
   set_tests_properties(network.${network} PROPERTIES ENVIRONMENT ZOO_MODEL=${network})
 endforeach()
+
+add_test(NAME dependencies COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/cli/dependencies.sh ${CMAKE_CURRENT_SOURCE_DIR})
+add_test(NAME embed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/cli/embed.sh ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
