@@ -1,0 +1,102 @@
+// zoo run: predictions for files, folders, standard input or a sentence.
+#include "app/cli.h"
+#include "app/command_options.h"
+#include "app/tasks/task.h"
+#include "models/names.h"
+
+namespace zoo::app {
+namespace run_command {
+
+struct Options {
+  std::string spec, task, dtype;
+  std::vector<std::string> words;  // key=value
+  RunOptions run;
+  std::string out;
+  bool allow_missing = false, allow_unexpected = false;
+  // Flags that become entries of run.options: the name there and what the user gave.
+  std::map<std::string, std::string> texts;
+  std::map<std::string, int64_t> counts;
+  std::map<std::string, bool> flags;
+  std::optional<double> threshold;
+};
+
+int run(Options& options, const Common& common) {
+  if (common.device == "cpu" && (options.dtype == "float16")) throw UsageError("--dtype float16 needs a GPU; use float32 or bfloat16");
+  RunOptions& run = options.run;
+  run.options = parse_assignments(options.words);
+  for (const auto& [key, text] : options.texts) if (!text.empty()) run.options[key] = text;
+  for (const auto& [key, count] : options.counts) if (count > 0) run.options[key] = count;
+  for (const auto& [key, flag] : options.flags) if (flag) run.options[key] = true;
+  if (options.threshold) run.options["threshold"] = *options.threshold;
+  run.out = options.out;
+  run.json = common.json;
+
+  BundleOptions wanted;
+  wanted.dtype = options.dtype;
+  wanted.allow_missing = options.allow_missing;
+  wanted.allow_unexpected = options.allow_unexpected;
+  if (!options.task.empty()) wanted.task = find_task(options.task).head();
+  Bundle bundle = load_bundle(options.spec, common.resolved_device(), wanted);
+  const Task& task = find_task(options.task.empty() ? bundle.task : options.task);
+  Json document = task.run(bundle, run);
+  if (common.json) print_json(document);
+  return 0;
+}
+
+void declare_linkage(CLI::App& command, Options& options) {
+  const std::string group = "Record linkage (--task linkage)";
+  const auto text = [&](const char* flag, const char* key, const char* help) {
+    command.add_option(flag, options.texts[key], help)->group(group);
+  };
+  text("--left", "left", "table whose rows look for a partner: .csv, .tsv or .jsonl");
+  text("--right", "right", "table that is searched");
+  text("--left-on", "left_on", "columns of the left table to compare, joined by commas (several: joined by the separator token)");
+  text("--right-on", "right_on", "columns of the right table; default: those of --left-on");
+  text("--block", "block", "columns that must be equal, joined by commas: only such rows are compared");
+  text("--truth", "truth", "column of both tables that is equal for true matches: reports the accuracy");
+  command.add_option("--threshold", options.threshold, "least cosine of a match; default 0 for linkage, 0.9 for --dedupe and --cluster")
+      ->check(CLI::Range(-1.0, 1.0))->group(group);
+  command.add_flag("--dedupe", options.flags["dedupe"], "one table: keep the first row of each cluster")->group(group);
+  command.add_flag("--cluster", options.flags["cluster"], "one table: add a column \"cluster\"")->group(group);
+  text("--cluster-method", "cluster_method",
+       "connected (default: rows joined by any chain of pairs above the threshold; any number of rows), or average, complete, "
+       "ward (agglomerative; up to 20000 rows)");
+}
+
+Action declare(CLI::App& command, Common& common) {
+  auto options = std::make_shared<Options>();
+  command.add_option("model", options->spec, "checkpoint folder, or name:variant for fresh weights")->required();
+  command.add_option("inputs", options->run.inputs, "files or folders; - is standard input");
+  command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
+  command.add_option("--input", options->run.text, "a sentence instead of files");
+  command.add_option("--pair", options->texts["pair"], "its second sentence (similarity, text_classification)");
+  command.add_option("--column", options->texts["column"], "column of .csv, .tsv and .jsonl inputs that holds the texts");
+  command.add_option("--columns", options->texts["columns"], "columns of pairs, joined by commas: sentence1,sentence2");
+  command.add_option("--out", options->out, "file for the result; its ending chooses the format");
+  command.add_option("--format", options->run.format, "text, json, csv or npy; default: by --out, else text");
+  command.add_option("--top-k", options->counts["top_k"], "how many answers for each input")->check(CLI::Range(1, 100000));
+  command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
+  command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
+  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16");
+  command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
+  command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
+  command.add_flag("--overwrite", options->run.overwrite, "replace what --out names");
+  command.add_option("--option", options->words, "more of the task's options: key=value (repeatable)");
+  declare_linkage(command, *options);
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace run_command
+
+Verb run_verb() {
+  return {"run", "predictions for files, folders, standard input or a sentence",
+          "  zoo run all-MiniLM-L6-v2 --task embedding --input \"a sentence\" --json\n"
+          "  zoo run all-MiniLM-L6-v2 --task embedding lines.txt more.csv --column title --out vectors.npy\n"
+          "  zoo run all-MiniLM-L6-v2 --task similarity --input \"a cat\" --pair \"a kitten\"\n"
+          "  zoo run out/cct picture.png --top-k 3\n"
+          "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --right b.csv --left-on name --right-on title --out matched.csv\n"
+          "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --left-on name --dedupe --threshold 0.9 --out unique.csv\n",
+          run_command::declare};
+}
+
+}  // namespace zoo::app
