@@ -163,9 +163,9 @@ Checkpoint Checkpoint::open(const fs::path& folder_or_file) {
   return checkpoint;
 }
 
-const std::vector<TensorInfo>& Checkpoint::tensors() const { return contents_->infos; }
-const std::map<std::string, std::string>& Checkpoint::metadata() const { return contents_->metadata; }
-const std::vector<fs::path>& Checkpoint::files() const { return contents_->files; }
+const std::vector<TensorInfo>& Checkpoint::tensors() const& { return contents_->infos; }
+const std::map<std::string, std::string>& Checkpoint::metadata() const& { return contents_->metadata; }
+const std::vector<fs::path>& Checkpoint::files() const& { return contents_->files; }
 bool Checkpoint::contains(const std::string& name) const { return contents_->position.count(name) > 0; }
 
 at::Tensor Checkpoint::get(const std::string& name) const {

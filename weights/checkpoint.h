@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace zoo::weights {
@@ -28,9 +29,13 @@ class Checkpoint {
   // Reads headers alone. Throws std::runtime_error naming the file and what is wrong with it.
   static Checkpoint open(const std::filesystem::path& folder_or_file);
 
-  const std::vector<TensorInfo>& tensors() const;               // in file order, shard after shard
-  const std::map<std::string, std::string>& metadata() const;   // __metadata__ of safetensors
-  const std::vector<std::filesystem::path>& files() const;
+  const std::vector<TensorInfo>& tensors() const&;              // in file order, shard after shard
+  const std::map<std::string, std::string>& metadata() const&;  // __metadata__ of safetensors
+  const std::vector<std::filesystem::path>& files() const&;
+  // Of a temporary, by value: a loop over Checkpoint::open(path).tensors() would otherwise outlive what it walks.
+  std::vector<TensorInfo> tensors() && { return std::as_const(*this).tensors(); }
+  std::map<std::string, std::string> metadata() && { return std::as_const(*this).metadata(); }
+  std::vector<std::filesystem::path> files() && { return std::as_const(*this).files(); }
   bool contains(const std::string& name) const;
 
   // The tensor on the CPU, without a copy: pages are read on first use, and writing to it changes memory only, never

@@ -28,12 +28,16 @@ class Parser {
     layout.name = text(table_.at("name"), "name");
     layout.detect = pattern(table_.at("detect"), "detect");
     for (const json& row : rows("rename")) {
-      layout.rename.emplace_back(pattern(pair(row, "rename")[0], "rename"), text(row[1], "rename"));
+      check_pair(row, "rename");
+      layout.rename.emplace_back(pattern(row[0], "rename"), text(row[1], "rename"));
     }
     for (const json& row : rows("transpose")) layout.transpose.push_back(pattern(row, "transpose"));
     for (const json& row : rows("split")) layout.split.push_back(split(row));
     for (const json& row : rows("ignore")) layout.ignore.push_back(pattern(row, "ignore"));
-    for (const json& row : rows("tie")) layout.tie.emplace_back(text(pair(row, "tie")[0], "tie"), text(row[1], "tie"));
+    for (const json& row : rows("tie")) {
+      check_pair(row, "tie");
+      layout.tie.emplace_back(text(row[0], "tie"), text(row[1], "tie"));
+    }
     return layout;
   }
 
@@ -54,9 +58,8 @@ class Parser {
     if (!table_[field].is_array()) fail(std::string(field) + " must be a list, not " + table_[field].type_name());
     return table_[field];
   }
-  const json& pair(const json& row, const char* field) const {
+  void check_pair(const json& row, const char* field) const {
     if (!row.is_array() || row.size() != 2) fail(std::string(field) + " rows must be pairs; got " + row.dump());
-    return row;
   }
   std::string text(const json& value, const char* field) const {
     if (!value.is_string()) fail(std::string(field) + " needs text; got " + value.dump());
@@ -71,7 +74,8 @@ class Parser {
     }
   }
   Layout::Split split(const json& row) const {
-    Layout::Split result{pattern(pair(row, "split")[0], "split"), {}};
+    check_pair(row, "split");
+    Layout::Split result{pattern(row[0], "split"), {}};
     if (!row[1].is_array() || row[1].size() < 2) fail("split needs a list of at least two names; got " + row[1].dump());
     for (const json& part : row[1]) result.parts.push_back(text(part, "split"));
     return result;
