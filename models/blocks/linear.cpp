@@ -41,9 +41,6 @@ struct Kernels {
 const Kernels& kernels() {
   static const Kernels found = [] {
     Kernels k;
-    // ZOO_LINEAR_KERNEL=onednn|aten overrides the guess, for comparisons and tests.
-    const char* wish = std::getenv("ZOO_LINEAR_KERNEL");
-    if (wish ? std::string(wish) != "onednn" : !mkl_is_slow()) return k;
     k.pointwise = find_operator<Pointwise>("mkldnn::_linear_pointwise");
     k.reorder = find_operator<Reorder>("mkldnn::_reorder_linear_weight");
     return k;
@@ -51,9 +48,18 @@ const Kernels& kernels() {
   return found;
 }
 
-bool fast(const Tensor& x, const Tensor& weight) {
-  return kernels().pointwise && x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
-         x.numel() > 0;
+// Whether plain (unpacked) weights go to oneDNN. ZOO_LINEAR_KERNEL=onednn|aten overrides the guess, for comparisons and tests.
+bool prefer_onednn() {
+  static const bool preferred = [] {
+    if (!kernels().pointwise) return false;
+    const char* wish = std::getenv("ZOO_LINEAR_KERNEL");
+    return wish ? std::string(wish) == "onednn" : mkl_is_slow();
+  }();
+  return preferred;
+}
+
+bool float_on_cpu(const Tensor& x, const Tensor& weight) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
 Tensor call(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
@@ -66,11 +72,12 @@ std::optional<Tensor> optional_bias(const Tensor& bias) {
 
 // The operator has no derivative of its own: forward and the input's gradient are linears again.
 struct Function : torch::autograd::Function<Function> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias) {
     context->save_for_backward({x, weight});
-    context->saved_data["bias"] = bias.defined();
+    context->saved_data["bias"] = bias.has_value();
     at::AutoDispatchBelowADInplaceOrView below;
-    return call(x, weight, optional_bias(bias));
+    return call(x, weight, bias);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
@@ -91,9 +98,9 @@ struct Function : torch::autograd::Function<Function> {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   namespace d = linear_detail;
-  if (!d::fast(x, weight)) return at::linear(x, weight, d::optional_bias(bias));
+  if (!d::prefer_onednn() || !d::float_on_cpu(x, weight)) return at::linear(x, weight, d::optional_bias(bias));
   if (!at::GradMode::is_enabled()) return d::call(x, weight, d::optional_bias(bias));
-  return d::Function::apply(x, weight, bias);
+  return d::Function::apply(x, weight, d::optional_bias(bias));
 }
 
 LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias)
@@ -110,18 +117,21 @@ void LinearImpl::init() {
 
 void LinearImpl::pack() {
   namespace d = linear_detail;
-  if (!d::kernels().reorder || !weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return;
+  if (!d::kernels().pointwise || !d::kernels().reorder || !weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return;
   at::NoGradGuard no_grad;
   packed_ = d::kernels().reorder->call(weight.detach(), std::nullopt);
 }
 
 Tensor LinearImpl::forward(const Tensor& x) {
-  if (packed_.defined() && !at::GradMode::is_enabled() && linear_detail::fast(x, weight)) {
+  if (packed_.defined() && !at::GradMode::is_enabled() && linear_detail::float_on_cpu(x, weight)) {
     return linear_detail::call(x, packed_, linear_detail::optional_bias(bias));
   }
   return linear(x, weight, bias);
 }
 
-std::string linear_kernel_name() { return linear_detail::kernels().pointwise ? "oneDNN" : "at::linear"; }
+std::string linear_kernel_name() { 
+  const bool packs = linear_detail::kernels().pointwise && linear_detail::kernels().reorder;
+  return std::string(linear_detail::prefer_onednn() ? "oneDNN" : "at::linear") + (packs ? ", packed oneDNN for inference" : "");
+}
 
 }  // namespace zoo
