@@ -130,8 +130,8 @@ const std::string* AddedTokens::decoded_form(uint32_t id) const {
 }
 
 size_t AddedTokens::count_outside(const Model& model) const {
-  return static_cast<size_t>(std::count_if(ids_.begin(), ids_.end(),
-                                           [&](const auto& entry) { return !model.token_to_id(entry.first); }));
+  return static_cast<size_t>(std::count_if(
+      ids_.begin(), ids_.end(), [&](const auto& entry) { return !model.token_to_id(entry.first); }));
 }
 
 }  // namespace zoo::tokenizers

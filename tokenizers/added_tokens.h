@@ -1,4 +1,5 @@
-// Tokens that stand beside the model's vocabulary ([MASK], words a user added) and are found in the text before anything else.
+// Tokens that stand beside the model's vocabulary ([MASK], words a user added) and are found in the text
+// before anything else.
 #pragma once
 
 #include <array>
@@ -23,8 +24,8 @@ struct AddedToken {
   bool single_word = false;  // not inside a longer word
   bool lstrip = false;       // takes the white space on its left along
   bool rstrip = false;
-  bool normalized = true;    // looked for in the normalized text, in its own normalized form
-  bool special = false;      // left out when decoding, unless asked for
+  bool normalized = true;  // looked for in the normalized text, in its own normalized form
+  bool special = false;    // left out when decoding, unless asked for
 };
 
 /// Finds the leftmost, then longest, of a set of literal texts.
@@ -41,7 +42,8 @@ class TextFinder {
 
  private:
   std::map<std::string, uint32_t, std::less<>> patterns_;
-  std::array<std::vector<size_t>, 256> lengths_;  // of the patterns that start with a byte; each once, longest first
+  std::array<std::vector<size_t>, 256>
+      lengths_;  // of the patterns that start with a byte; each once, longest first
 };
 
 /// A stretch of text between added tokens (no id), or an added token.

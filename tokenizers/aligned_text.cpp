@@ -8,7 +8,8 @@
 
 namespace zoo::tokenizers {
 
-AlignedChars apply_changes(const AlignedChars& chars, const std::vector<CharChange>& changes, size_t skipped) {
+AlignedChars apply_changes(const AlignedChars& chars, const std::vector<CharChange>& changes,
+                           size_t skipped) {
   AlignedChars out;
   out.reserve(changes.size());
   size_t read = skipped;  // old characters consumed so far

@@ -1,4 +1,5 @@
-// Text on its way through the normalizers that still knows which input bytes each of its characters came from.
+// Text on its way through the normalizers that still knows which input bytes each of its characters came
+// from.
 #pragma once
 
 #include <cstddef>
@@ -23,15 +24,17 @@ struct AlignedChar {
 };
 using AlignedChars = std::vector<AlignedChar>;
 
-/// How a character of a new text relates to the old one, read in order: 0 replaces the next old character, 1 is inserted
-/// (and shares the alignment of the last old character read), -n replaces one and swallows the n after it.
+/// How a character of a new text relates to the old one, read in order: 0 replaces the next old character, 1
+/// is inserted (and shares the alignment of the last old character read), -n replaces one and swallows the n
+/// after it.
 struct CharChange {
   char32_t c;
   int change;
 };
 
 /// Applies changes that cover all of `chars`, after skipping the first `skipped` of them.
-AlignedChars apply_changes(const AlignedChars& chars, const std::vector<CharChange>& changes, size_t skipped = 0);
+AlignedChars apply_changes(const AlignedChars& chars, const std::vector<CharChange>& changes,
+                           size_t skipped = 0);
 
 class AlignedText {
  public:
@@ -54,9 +57,9 @@ class AlignedText {
   void assign(const AlignedChars& chars);
 
  private:
-  std::string text_;                                   // well-formed UTF-8
-  std::vector<std::pair<uint32_t, uint32_t>> align_;   // per byte of text_; empty: verbatim
-  size_t origin_ = 0;                                  // of a verbatim text in the input
+  std::string text_;                                  // well-formed UTF-8
+  std::vector<std::pair<uint32_t, uint32_t>> align_;  // per byte of text_; empty: verbatim
+  size_t origin_ = 0;                                 // of a verbatim text in the input
 };
 
 }  // namespace zoo::tokenizers

@@ -19,7 +19,8 @@ struct JoinDecoder final : Decoder {
   std::string apply(const std::vector<std::string>& tokens) const override;
 };
 
-/// Glues continuing pieces to their word; `cleanup` takes the spaces before punctuation and English contractions out.
+/// Glues continuing pieces to their word; `cleanup` takes the spaces before punctuation and English
+/// contractions out.
 struct WordPieceDecoder final : Decoder {
   std::string prefix = "##";
   bool cleanup = true;

@@ -57,13 +57,15 @@ uint32_t JsonField::id() const {
 std::vector<JsonField> JsonField::list() const {
   if (!value_->is_array()) fail("a list");
   std::vector<JsonField> out;
-  for (size_t i = 0; i < value_->size(); ++i) out.emplace_back((*value_)[i], path_ + "[" + std::to_string(i) + "]");
+  for (size_t i = 0; i < value_->size(); ++i)
+    out.emplace_back((*value_)[i], path_ + "[" + std::to_string(i) + "]");
   return out;
 }
 
 const Json::object_t& JsonField::object() const {
   if (!value_->is_object()) {
-    if (path_.empty()) throw std::runtime_error("the document is " + json_detail::shown(*value_) + "; expected an object");
+    if (path_.empty())
+      throw std::runtime_error("the document is " + json_detail::shown(*value_) + "; expected an object");
     fail("an object");
   }
   return value_->get_ref<const Json::object_t&>();
@@ -88,7 +90,8 @@ void fail_unsupported(const JsonField& part, const std::string& type, const std:
 
 Json parse_json(const std::string& text) {
   const auto refuse_deep = [](int depth, Json::parse_event_t event, Json&) {
-    const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    const bool opens =
+        event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
     if (opens && depth >= json_detail::kDeepest) {
       throw std::runtime_error("nested more than " + std::to_string(json_detail::kDeepest) + " deep");
     }
@@ -99,6 +102,8 @@ Json parse_json(const std::string& text) {
   } catch (const Json::parse_error& error) {
     throw std::runtime_error("not valid JSON at byte " + std::to_string(error.byte) +
                              " (is the file complete?): " + error.what());
+  } catch (const Json::exception& error) {  // a number beyond the range of double
+    throw std::runtime_error(std::string("not usable JSON: ") + error.what());
   }
 }
 

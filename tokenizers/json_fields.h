@@ -1,4 +1,5 @@
-// Checked access to the fields of an untrusted JSON document: every complaint names the field, what it is and what it should be.
+// Checked access to the fields of an untrusted JSON document: every complaint names the field, what it is
+// and what it should be.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,8 @@ class JsonField {
 };
 
 /// The `type` of a part of tokenizer.json is not one this program knows.
-[[noreturn]] void fail_unsupported(const JsonField& part, const std::string& type, const std::string& supported);
+[[noreturn]] void fail_unsupported(const JsonField& part, const std::string& type,
+                                   const std::string& supported);
 
 /// Parses a document that may be hostile; objects and lists may be nested at most 64 deep.
 Json parse_json(const std::string& text);

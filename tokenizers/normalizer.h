@@ -13,10 +13,12 @@ struct Normalizer {
   virtual void apply(AlignedText& text) const = 0;
 };
 
-/// Builds the `normalizer` of a tokenizer.json. Throws std::runtime_error for a type or value it does not know.
+/// Builds the `normalizer` of a tokenizer.json. Throws std::runtime_error for a type or value it does not
+/// know.
 std::unique_ptr<Normalizer> make_normalizer(const JsonField& part);
 
-/// BERT's cleaning: no control characters, one kind of space, spaces around CJK ideographs, accents and case removed.
+/// BERT's cleaning: no control characters, one kind of space, spaces around CJK ideographs, accents and case
+/// removed.
 struct BertNormalizer final : Normalizer {
   bool clean_text = true;
   bool handle_chinese_chars = true;

@@ -14,8 +14,8 @@ void shorten(Encoding& text, size_t length) {
   text.word_ids.resize(length);
 }
 
-/// Longest first, as the reference does it: the shorter text stays whole while the longer one fits beside it, else both
-/// get half, the longer one the odd token.
+/// Longest first, as the reference does it: the shorter text stays whole while the longer one fits beside
+/// it, else both get half, the longer one the odd token.
 std::pair<size_t, size_t> shared_lengths(size_t first, size_t second, size_t room) {
   const bool swapped = first > second;
   size_t shorter = std::min(first, second), longer = shorter;
@@ -59,7 +59,8 @@ std::optional<int64_t> Pipeline::named(const std::string& name) const {
   return token_to_id(name);
 }
 
-/// Stops after the word that brings the count to `enough` tokens (0: never); the rest would be truncated anyway.
+/// Stops after the word that brings the count to `enough` tokens (0: never); the rest would be truncated
+/// anyway.
 Encoding Pipeline::encode_one(std::string_view text, size_t enough) const {
   Encoding out;
   int64_t word = 0;
@@ -67,7 +68,8 @@ Encoding Pipeline::encode_one(std::string_view text, size_t enough) const {
   for (auto& section : parts_.added.split(AlignedText(text), parts_.normalizer.get())) {
     if (section.text.empty()) continue;
     if (section.id) {
-      pipeline_detail::append(out, *section.id, section.text.source({0, section.text.text().size()}), word++);
+      pipeline_detail::append(out, *section.id, section.text.source({0, section.text.text().size()}),
+                              word++);
       continue;
     }
     const size_t length = section.text.text().size();
@@ -88,11 +90,13 @@ Encoding Pipeline::encode_one(std::string_view text, size_t enough) const {
   return out;
 }
 
-Encoding Pipeline::encode(std::string_view text, std::optional<std::string_view> pair, size_t max_length) const {
+Encoding Pipeline::encode(std::string_view text, std::optional<std::string_view> pair,
+                          size_t max_length) const {
   const size_t special = parts_.post_processor.special_tokens(pair.has_value());
   if (max_length > 0 && max_length < special) {
     throw std::invalid_argument("tokenizer: max_length is " + std::to_string(max_length) + "; at least " +
-                                std::to_string(special) + " are needed for the special tokens alone (0: no limit)");
+                                std::to_string(special) +
+                                " are needed for the special tokens alone (0: no limit)");
   }
   Encoding first = encode_one(text, max_length);
   std::optional<Encoding> second;

@@ -1,4 +1,5 @@
-// A tokenizer made of stages: added tokens, normalizer, pre-tokenizer, model, post-processor; decoder on the way back.
+// A tokenizer made of stages: added tokens, normalizer, pre-tokenizer, model, post-processor; decoder on the
+// way back.
 #pragma once
 
 #include <limits>
@@ -21,7 +22,8 @@ struct SpecialNames {
 
 class Pipeline final : public Tokenizer {
  public:
-  /// Filled in by a reader, then left alone. normalizer and pre_tokenizer may be null; model and decoder not.
+  /// Filled in by a reader, then left alone. normalizer and pre_tokenizer may be null; model and decoder
+  /// not.
   struct Parts {
     AddedTokens added;
     std::unique_ptr<Normalizer> normalizer;
@@ -35,7 +37,8 @@ class Pipeline final : public Tokenizer {
 
   explicit Pipeline(Parts parts);
 
-  Encoding encode(std::string_view text, std::optional<std::string_view> pair, size_t max_length) const override;
+  Encoding encode(std::string_view text, std::optional<std::string_view> pair,
+                  size_t max_length) const override;
   std::string decode(const std::vector<int64_t>& ids, bool skip_special) const override;
   std::optional<int64_t> token_to_id(std::string_view token) const override;
   std::string id_to_token(int64_t id) const override;

@@ -38,13 +38,16 @@ TemplatePiece make_special_piece(const JsonField& special, const JsonField& know
   return piece;
 }
 
-std::vector<TemplatePiece> make_template(const JsonField& pieces, const JsonField& special_tokens, bool is_pair) {
+std::vector<TemplatePiece> make_template(const JsonField& pieces, const JsonField& special_tokens,
+                                         bool is_pair) {
   std::vector<TemplatePiece> out;
   for (const auto& piece : pieces.list()) {
     if (piece.has("Sequence")) out.push_back(make_text_piece(piece.at("Sequence")));
-    else if (piece.has("SpecialToken")) out.push_back(make_special_piece(piece.at("SpecialToken"), special_tokens));
+    else if (piece.has("SpecialToken"))
+      out.push_back(make_special_piece(piece.at("SpecialToken"), special_tokens));
     else piece.fail("an object with Sequence or SpecialToken");
-    if (out.back().second_text && !is_pair) piece.fail("Sequence A: there is no second text in the single template");
+    if (out.back().second_text && !is_pair)
+      piece.fail("Sequence A: there is no second text in the single template");
   }
   return out;
 }
@@ -67,7 +70,8 @@ size_t PostProcessor::special_tokens(bool is_pair) const {
 Encoding PostProcessor::apply(const Encoding& first, const Encoding* second) const {
   namespace detail = post_processor_detail;
   Encoding out;
-  const size_t tokens = first.ids.size() + (second ? second->ids.size() : 0) + special_tokens(second != nullptr);
+  const size_t tokens =
+      first.ids.size() + (second ? second->ids.size() : 0) + special_tokens(second != nullptr);
   out.ids.reserve(tokens), out.type_ids.reserve(tokens), out.special.reserve(tokens);
   out.offsets.reserve(tokens), out.word_ids.reserve(tokens);
   for (const auto& piece : second ? pair : single) {

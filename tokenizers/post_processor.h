@@ -1,4 +1,5 @@
-// Fourth stage: joins the tokens of one or two texts and puts the special tokens where the model expects them.
+// Fourth stage: joins the tokens of one or two texts and puts the special tokens where the model expects
+// them.
 #pragma once
 
 #include <memory>
@@ -29,7 +30,8 @@ struct PostProcessor {
 /// The BERT layout: [CLS] first [SEP], then second [SEP] of type 1.
 PostProcessor bert_post_processor(int64_t cls, int64_t sep);
 
-/// Builds the `post_processor` of a tokenizer.json. Throws std::runtime_error for a type or value it does not know.
+/// Builds the `post_processor` of a tokenizer.json. Throws std::runtime_error for a type or value it does
+/// not know.
 PostProcessor make_post_processor(const JsonField& part);
 
 }  // namespace zoo::tokenizers

@@ -8,8 +8,8 @@
 
 namespace zoo::tokenizers {
 
-/// The serialisation of the Hugging Face `tokenizers` library. Its truncation and padding sections are checked and left to
-/// the caller: they belong to how the file was last used, not to the tokenizer.
+/// The serialisation of the Hugging Face `tokenizers` library. Its truncation and padding sections are
+/// checked and left to the caller: they belong to how the file was last used, not to the tokenizer.
 std::unique_ptr<Tokenizer> read_tokenizer_json(const std::filesystem::path& path);
 
 /// BERT's plain vocabulary, one token a line.

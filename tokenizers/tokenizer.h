@@ -16,10 +16,11 @@ namespace zoo::tokenizers {
 /// One encoded text, or pair of texts. The five vectors have the same length.
 struct Encoding {
   std::vector<int64_t> ids;
-  std::vector<int64_t> type_ids;                       // 0 for the first text, 1 for the second
-  std::vector<bool> special;                           // put there by the post-processor ([CLS], [SEP])
-  std::vector<std::pair<size_t, size_t>> offsets;      // [begin, end) in bytes of its own input text; special {0, 0}
-  std::vector<int64_t> word_ids;                       // word of its own text, from 0; special -1
+  std::vector<int64_t> type_ids;  // 0 for the first text, 1 for the second
+  std::vector<bool> special;      // put there by the post-processor ([CLS], [SEP])
+  std::vector<std::pair<size_t, size_t>>
+      offsets;                    // [begin, end) in bytes of its own input text; special {0, 0}
+  std::vector<int64_t> word_ids;  // word of its own text, from 0; special -1
 };
 
 /// Immutable once loaded: every method may be called from several threads at once.
@@ -28,8 +29,9 @@ class Tokenizer {
   virtual ~Tokenizer();
 
   /// `text` is UTF-8; each malformed sequence counts as one U+FFFD (Python's errors="replace").
-  /// `max_length` counts the special tokens too; 0 = no limit. A text too long loses tokens on the right, of a pair the
-  /// longer one first; special tokens stay. Throws std::invalid_argument when max_length leaves no room for them.
+  /// `max_length` counts the special tokens too; 0 = no limit. A text too long loses tokens on the right, of
+  /// a pair the longer one first; special tokens stay. Throws std::invalid_argument when max_length leaves
+  /// no room for them.
   virtual Encoding encode(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                           size_t max_length = 0) const = 0;
   /// Ids that are not in the vocabulary are passed over, as the reference does.
@@ -46,13 +48,14 @@ class Tokenizer {
   virtual std::optional<int64_t> cls_id() const = 0;
   virtual std::optional<int64_t> sep_id() const = 0;
   virtual std::optional<int64_t> mask_id() const = 0;
-  /// `model_max_length` of tokenizer_config.json, special tokens included; the largest size_t when the files set no limit.
+  /// `model_max_length` of tokenizer_config.json, special tokens included; the largest size_t when the files
+  /// set no limit.
   virtual size_t model_max_length() const = 0;
 };
 
-/// Reads the tokenizer of a checkpoint folder (tokenizer.json, else vocab.txt; with tokenizer_config.json and
-/// special_tokens_map.json beside it), or the given tokenizer.json or vocab.txt.
-/// Throws std::runtime_error that names the file and what is wrong in it, or all files looked for.
+/// Reads the tokenizer of a checkpoint folder (tokenizer.json, else vocab.txt; with tokenizer_config.json
+/// and special_tokens_map.json beside it), or the given tokenizer.json or vocab.txt. Throws
+/// std::runtime_error that names the file and what is wrong in it, or all files looked for.
 std::unique_ptr<Tokenizer> load(const std::filesystem::path& folder_or_file);
 
 /// Names of the files that make up a tokenizer, so that a trained checkpoint can carry them along.

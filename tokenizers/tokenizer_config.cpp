@@ -16,7 +16,7 @@ constexpr double kLargestLength = 1e9;
 
 struct Role {
   const char* key;
-  std::string SpecialNames::*name;
+  std::string SpecialNames::* name;
 };
 constexpr Role kRoles[] = {{"unk_token", &SpecialNames::unk},
                            {"sep_token", &SpecialNames::sep},
@@ -78,9 +78,9 @@ std::vector<AddedToken> read_added_decoder(const JsonField& decoder) {
   std::map<unsigned long, AddedToken> by_id;
   for (const auto& [id, value] : decoder.object()) {
     const JsonField field(value, decoder.path() + "." + id);
-    const bool digits = !id.empty() && id.size() < 11 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-      return c >= '0' && c <= '9';
-    });
+    const bool digits =
+        !id.empty() && id.size() < 11 &&
+        std::all_of(id.begin(), id.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
     if (!digits) field.fail("a token under its id, an integer");
     auto token = read_special(field);
     token.special = field.boolean_or("special", false);
@@ -123,14 +123,17 @@ void read_main(const JsonField& root, TokenizerConfig& config, std::map<std::str
 }  // namespace config_detail
 
 std::string read_text_file(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path)) throw std::runtime_error(path.string() + ": not a regular file");
+  if (!std::filesystem::is_regular_file(path))
+    throw std::runtime_error(path.string() + ": not a regular file");
   const auto size = std::filesystem::file_size(path);
   if (size > config_detail::kLargestFile) {
-    throw std::runtime_error(path.string() + ": has " + std::to_string(size) + " bytes; a tokenizer file has at most 1 GiB");
+    throw std::runtime_error(path.string() + ": has " + std::to_string(size) +
+                             " bytes; a tokenizer file has at most 1 GiB");
   }
   std::string text(size, '\0');
   std::ifstream file(path, std::ios::binary);
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) throw std::runtime_error(path.string() + ": cannot be read");
+  if (!file.read(text.data(), static_cast<std::streamsize>(size)))
+    throw std::runtime_error(path.string() + ": cannot be read");
   return text;
 }
 

@@ -20,8 +20,9 @@ struct TokenizerConfig {
   size_t model_max_length = std::numeric_limits<size_t>::max();
 };
 
-/// Reads what is there in `folder`; missing files leave the defaults. Throws std::runtime_error that names the file.
-/// `never_split` and `do_basic_tokenize` are settings of the slow Python tokenizer; the fast one ignores them, and so does this.
+/// Reads what is there in `folder`; missing files leave the defaults. Throws std::runtime_error that names
+/// the file. `never_split` and `do_basic_tokenize` are settings of the slow Python tokenizer; the fast one
+/// ignores them, and so does this.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
 
 /// The whole of a regular file. Throws std::runtime_error when it cannot be read or is larger than 1 GiB.

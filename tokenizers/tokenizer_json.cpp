@@ -17,7 +17,8 @@ AddedToken read_added(const JsonField& field) {
   return token;
 }
 
-/// Ids are given out anew, as the reference does; a file that expects others is damaged or from another vocabulary.
+/// Ids are given out anew, as the reference does; a file that expects others is damaged or from another
+/// vocabulary.
 void add_tokens(const JsonField& list, Pipeline::Parts& parts) {
   for (const auto& field : list.list()) {
     const auto token = read_added(field);
@@ -25,7 +26,8 @@ void add_tokens(const JsonField& list, Pipeline::Parts& parts) {
     const auto id = parts.added.find(token.content);
     if (id && *id != field.at("id").id()) {
       throw std::runtime_error(field.path() + ": \"" + token.content + "\" has the id " +
-                               std::to_string(field.at("id").id()) + "; in this vocabulary it is " + std::to_string(*id));
+                               std::to_string(field.at("id").id()) + "; in this vocabulary it is " +
+                               std::to_string(*id));
     }
   }
 }

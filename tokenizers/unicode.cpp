@@ -38,14 +38,16 @@ uint8_t properties(char32_t c) {
 
 }  // namespace unicode_detail
 
-bool has_property(char32_t c, CodePointProperty property) { return unicode_detail::properties(c) & property; }
+bool has_property(char32_t c, CodePointProperty property) {
+  return unicode_detail::properties(c) & property;
+}
 
 std::u32string lower(char32_t c) {
   if (!has_property(c, kHasLower)) return {c};
   if (c == 0x130) return {U'i', 0x307};
   const auto& runs = unicode_tables::lower();
-  const auto run = std::prev(std::upper_bound(runs.begin(), runs.end(), c,
-                                              [](char32_t x, const auto& r) { return x < r.first; }));
+  const auto run = std::prev(
+      std::upper_bound(runs.begin(), runs.end(), c, [](char32_t x, const auto& r) { return x < r.first; }));
   return {static_cast<char32_t>(static_cast<int64_t>(c) + run->delta)};
 }
 

@@ -1,7 +1,9 @@
-// Properties of code points and Unicode normal forms, exactly as the reference `tokenizers` library sees them.
+// Properties of code points and Unicode normal forms, exactly as the reference `tokenizers` library sees
+// them.
 //
 // The reference mixes Unicode versions (one per Rust crate), so the properties come from tables read off it
-// (tests/reference/unicode_tables.py); decompositions come from utf8proc, less the code points too young for the reference.
+// (tests/reference/unicode_tables.py); decompositions come from utf8proc, less the code points too young for
+// the reference.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +13,20 @@
 namespace zoo::tokenizers {
 
 enum CodePointProperty : uint8_t {
-  kOther = 1,                  // control, format, private use, unassigned (crate unicode_categories)
-  kNonspacingMark = 2,         // category Mn (same crate): what BertNormalizer strips as an accent
-  kCombiningMark = 4,          // what StripAccents removes
-  kPunctuation = 8,            // ASCII punctuation and symbols, and category P*: BertPreTokenizer splits there
-  kWord = 16,                  // \w of the crate regex
-  kSpace = 32,                 // White_Space
-  kHasLower = 64,              // differs from its lower-case form
+  kOther = 1,           // control, format, private use, unassigned (crate unicode_categories)
+  kNonspacingMark = 2,  // category Mn (same crate): what BertNormalizer strips as an accent
+  kCombiningMark = 4,   // what StripAccents removes
+  kPunctuation = 8,     // ASCII punctuation and symbols, and category P*: BertPreTokenizer splits there
+  kWord = 16,           // \w of the crate regex
+  kSpace = 32,          // White_Space
+  kHasLower = 64,       // differs from its lower-case form
   kNormalizationUnknown = 128  // assigned after the Unicode version of the reference's normalization tables
 };
 
 bool has_property(char32_t c, CodePointProperty property);
 
-/// Lower-case form of one code point without context. U+0130 gives "i" and U+0307, every other one a single code point.
+/// Lower-case form of one code point without context. U+0130 gives "i" and U+0307, every other one a single
+/// code point.
 std::u32string lower(char32_t c);
 
 /// Canonical combining class; 0 for a starter.

@@ -7,9 +7,10 @@ namespace zoo::tokenizers {
 namespace utf8_detail {
 
 struct Lead {
-  int continuation;       // bytes that follow; -1: cannot start a character
-  uint8_t low, high;      // allowed values of the first of them (excludes overlong forms, surrogates, > U+10FFFF)
-  uint8_t payload;        // mask of the lead's own bits
+  int continuation;  // bytes that follow; -1: cannot start a character
+  uint8_t low,
+      high;         // allowed values of the first of them (excludes overlong forms, surrogates, > U+10FFFF)
+  uint8_t payload;  // mask of the lead's own bits
 };
 
 Lead lead_of(uint8_t byte) {
@@ -17,10 +18,12 @@ Lead lead_of(uint8_t byte) {
   if (byte < 0xC2) return {-1, 0, 0, 0};
   if (byte < 0xE0) return {1, 0x80, 0xBF, 0x1F};
   if (byte < 0xF0) {
-    return {2, static_cast<uint8_t>(byte == 0xE0 ? 0xA0 : 0x80), static_cast<uint8_t>(byte == 0xED ? 0x9F : 0xBF), 0x0F};
+    return {2, static_cast<uint8_t>(byte == 0xE0 ? 0xA0 : 0x80),
+            static_cast<uint8_t>(byte == 0xED ? 0x9F : 0xBF), 0x0F};
   }
   if (byte < 0xF5) {
-    return {3, static_cast<uint8_t>(byte == 0xF0 ? 0x90 : 0x80), static_cast<uint8_t>(byte == 0xF4 ? 0x8F : 0xBF), 0x07};
+    return {3, static_cast<uint8_t>(byte == 0xF0 ? 0x90 : 0x80),
+            static_cast<uint8_t>(byte == 0xF4 ? 0x8F : 0xBF), 0x07};
   }
   return {-1, 0, 0, 0};
 }
@@ -36,7 +39,8 @@ DecodedChar decode_char(std::string_view text, size_t at) {
   for (int k = 1; k <= lead.continuation; ++k) {
     const size_t i = at + static_cast<size_t>(k);
     const uint8_t low = k == 1 ? lead.low : 0x80, high = k == 1 ? lead.high : 0xBF;
-    if (i >= text.size() || byte(i) < low || byte(i) > high) return {kReplacement, static_cast<size_t>(k), false};
+    if (i >= text.size() || byte(i) < low || byte(i) > high)
+      return {kReplacement, static_cast<size_t>(k), false};
     c = c << 6 | (byte(i) & 0x3F);
   }
   return {c, static_cast<size_t>(lead.continuation) + 1, true};

@@ -12,7 +12,8 @@ constexpr char32_t kReplacement = 0xFFFD;
 struct DecodedChar {
   char32_t code_point;
   size_t bytes;  // consumed from the input, at least 1
-  bool valid;    // false: code_point is U+FFFD for one malformed sequence (the longest prefix of a well-formed one)
+  bool valid;  // false: code_point is U+FFFD for one malformed sequence (the longest prefix of a well-formed
+               // one)
 };
 
 /// Decodes the character at text[at]; needs at < text.size().

@@ -20,14 +20,16 @@ std::string_view without_trailing_space(std::string_view line) {
   return line;
 }
 
-/// One token a line; its id is the line's number, from 0. White space at the end of a line does not count (so CRLF files
-/// work); a token that is there twice keeps its last id; an empty line is the empty token: all as the reference does.
+/// One token a line; its id is the line's number, from 0. White space at the end of a line does not count
+/// (so CRLF files work); a token that is there twice keeps its last id; an empty line is the empty token:
+/// all as the reference does.
 std::vector<std::pair<std::string, uint32_t>> read_tokens(std::string_view text) {
   std::vector<std::pair<std::string, uint32_t>> tokens;
   for (size_t begin = 0; begin < text.size();) {
     const size_t newline = std::min(text.find('\n', begin), text.size());
     const auto line = text.substr(begin, newline - begin);
-    if (!is_valid_utf8(line)) throw std::runtime_error("line " + std::to_string(tokens.size() + 1) + " is not UTF-8");
+    if (!is_valid_utf8(line))
+      throw std::runtime_error("line " + std::to_string(tokens.size() + 1) + " is not UTF-8");
     tokens.emplace_back(without_trailing_space(line), static_cast<uint32_t>(tokens.size()));
     begin = newline + 1;
   }
@@ -52,11 +54,13 @@ std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path) {
     options.unk_token = config.names.unk;
     parts.model = std::make_unique<WordPiece>(vocab_txt_detail::read_tokens(read_text_file(path)), options);
     for (const auto& token : config.added) parts.added.add(token, *parts.model, parts.normalizer.get());
-    for (const auto& name : {config.names.unk, config.names.sep, config.names.pad, config.names.cls, config.names.mask}) {
+    for (const auto& name :
+         {config.names.unk, config.names.sep, config.names.pad, config.names.cls, config.names.mask}) {
       const AddedToken token{name, false, false, false, /*normalized=*/false, /*special=*/true};
       parts.added.add(token, *parts.model, parts.normalizer.get());
     }
-    parts.post_processor = bert_post_processor(*parts.added.find(config.names.cls), *parts.added.find(config.names.sep));
+    parts.post_processor =
+        bert_post_processor(*parts.added.find(config.names.cls), *parts.added.find(config.names.sep));
     parts.decoder = std::make_unique<WordPieceDecoder>();
     return std::make_unique<Pipeline>(std::move(parts));
   } catch (const std::runtime_error& error) {

@@ -18,10 +18,12 @@ bool has_more_chars_than(std::string_view word, size_t limit) {
 
 WordPiece::WordPiece(std::vector<std::pair<std::string, uint32_t>> vocab, Options options)
     : options_(std::move(options)), vocab_(std::move(vocab)) {
-  if (vocab_.size() == 0) throw std::runtime_error("the vocabulary is empty; expected one token a line or entry");
+  if (vocab_.size() == 0)
+    throw std::runtime_error("the vocabulary is empty; expected one token a line or entry");
   const auto unknown = vocab_.find(options_.unk_token);
   if (!unknown) {
-    throw std::runtime_error("the vocabulary of " + std::to_string(vocab_.size()) + " tokens has no \"" + options_.unk_token +
+    throw std::runtime_error("the vocabulary of " + std::to_string(vocab_.size()) + " tokens has no \"" +
+                             options_.unk_token +
                              "\"; words that cannot be built from it need that token (see unk_token)");
   }
   unknown_ = *unknown;
@@ -36,7 +38,8 @@ WordPiece::WordPiece(std::vector<std::pair<std::string, uint32_t>> vocab, Option
   }
 }
 
-std::optional<Token> WordPiece::longest_match(std::string_view word, size_t begin, const Pieces& pieces, size_t longest) {
+std::optional<Token> WordPiece::longest_match(std::string_view word, size_t begin, const Pieces& pieces,
+                                              size_t longest) {
   size_t end = begin + std::min(longest, word.size() - begin);
   while (end < word.size() && wordpiece_detail::is_continuation_byte(word[end])) --end;
   while (end > begin) {
@@ -73,8 +76,10 @@ std::optional<std::string> WordPiece::id_to_token(uint32_t id) const {
 std::unique_ptr<Model> make_wordpiece(const JsonField& part) {
   WordPiece::Options options;
   options.unk_token = part.string_or("unk_token", options.unk_token);
-  options.continuing_subword_prefix = part.string_or("continuing_subword_prefix", options.continuing_subword_prefix);
-  if (part.has("max_input_chars_per_word")) options.max_input_chars_per_word = part.at("max_input_chars_per_word").id();
+  options.continuing_subword_prefix =
+      part.string_or("continuing_subword_prefix", options.continuing_subword_prefix);
+  if (part.has("max_input_chars_per_word"))
+    options.max_input_chars_per_word = part.at("max_input_chars_per_word").id();
   const auto vocab = part.at("vocab");
   std::vector<std::pair<std::string, uint32_t>> tokens;
   tokens.reserve(vocab.object().size());

@@ -1,4 +1,5 @@
-// WordPiece: greedy longest match from the left ("Japanese and Korean Voice Search", Schuster and Nakajima, 2012; BERT).
+// WordPiece: greedy longest match from the left ("Japanese and Korean Voice Search", Schuster and Nakajima,
+// 2012; BERT).
 #pragma once
 
 #include "tokenizers/model.h"
@@ -25,11 +26,12 @@ class WordPiece final : public Model {
 
  private:
   using Pieces = std::unordered_map<std::string_view, uint32_t>;
-  static std::optional<Token> longest_match(std::string_view word, size_t begin, const Pieces& pieces, size_t longest);
+  static std::optional<Token> longest_match(std::string_view word, size_t begin, const Pieces& pieces,
+                                            size_t longest);
 
   Options options_;
   Vocabulary vocab_;
-  Pieces initial_, continuing_;                        // keys view into vocab_; continuing_ without the prefix
+  Pieces initial_, continuing_;  // keys view into vocab_; continuing_ without the prefix
   size_t longest_initial_ = 0, longest_continuing_ = 0;  // bytes
   uint32_t unknown_ = 0;
 };

@@ -1,4 +1,5 @@
-// Damaged, incomplete and hostile tokenizer files and texts: a message that names file and fault, never a crash.
+// Damaged, incomplete and hostile tokenizer files and texts: a message that names file and fault, never a
+// crash.
 #include <chrono>
 #include <functional>
 #include <thread>
@@ -73,12 +74,14 @@ TEST_CASE("missing tokenizer files are named", "[tokenizers]") {
 TEST_CASE("faulty vocab.txt", "[tokenizers]") {
   using namespace tokenizer_errors;
   check_mentions(failure_of("vocab.txt", ""), {"vocab.txt", "empty"});
-  check_mentions(failure_of("vocab.txt", "[PAD]\n[CLS]\n[SEP]\nhello\n"), {"vocab.txt", "4 tokens", "[UNK]"});
+  check_mentions(failure_of("vocab.txt", "[PAD]\n[CLS]\n[SEP]\nhello\n"),
+                 {"vocab.txt", "4 tokens", "[UNK]"});
   check_mentions(failure_of("vocab.txt", "[UNK]\n\xff\xfe\n"), {"vocab.txt", "line 2", "UTF-8"});
   TemporaryFolder folder;
   folder.write("vocab.txt", kVocab);
   folder.write("tokenizer_config.json", R"({"do_lower_case": "yes"})");
-  check_mentions(failure(folder.path), {"tokenizer_config.json", "do_lower_case", "\"yes\"", "true or false"});
+  check_mentions(failure(folder.path),
+                 {"tokenizer_config.json", "do_lower_case", "\"yes\"", "true or false"});
   folder.write("tokenizer_config.json", R"({"cls_token": ""})");
   check_mentions(failure(folder.path), {"tokenizer_config.json", "cls_token"});
   folder.write("tokenizer_config.json", R"({"model_max_length": -5})");
@@ -90,24 +93,36 @@ TEST_CASE("tokenizer.json with wrong types or unknown parts", "[tokenizers]") {
   REQUIRE(failure_of("tokenizer.json", good().dump()).empty());
   using Json = nlohmann::json;
   check_mentions(failure_after([](Json& j) { j.erase("model"); }), {"tokenizer.json", "model is missing"});
-  check_mentions(failure_after([](Json& j) { j["model"]["type"] = "Bpe2"; }), {"model.type", "Bpe2", "WordPiece"});
-  check_mentions(failure_after([](Json& j) { j["model"]["vocab"] = Json::array(); }), {"model.vocab", "a list", "an object"});
+  check_mentions(failure_after([](Json& j) { j["model"]["type"] = "Bpe2"; }),
+                 {"model.type", "Bpe2", "WordPiece"});
+  check_mentions(failure_after([](Json& j) { j["model"]["vocab"] = Json::array(); }),
+                 {"model.vocab", "a list", "an object"});
   check_mentions(failure_after([](Json& j) { j["model"]["vocab"]["a"] = -1; }), {"model.vocab", "a", "-1"});
   check_mentions(failure_after([](Json& j) { j["model"]["vocab"]["a"] = 1.5; }), {"model.vocab", "1.5"});
-  check_mentions(failure_after([](Json& j) { j["model"]["vocab"]["a"] = 5000000000; }), {"model.vocab", "5000000000"});
+  check_mentions(failure_after([](Json& j) { j["model"]["vocab"]["a"] = 5000000000; }),
+                 {"model.vocab", "5000000000"});
   check_mentions(failure_after([](Json& j) { j["model"]["vocab"] = Json::object(); }), {"empty"});
   check_mentions(failure_after([](Json& j) { j["model"]["unk_token"] = "<unk>"; }), {"<unk>"});
-  check_mentions(failure_after([](Json& j) { j["model"]["unk_token"] = 7; }), {"model.unk_token", "7", "a string"});
-  check_mentions(failure_after([](Json& j) { j["normalizer"]["type"] = "Magic"; }), {"normalizer.type", "Magic", "BertNormalizer"});
-  check_mentions(failure_after([](Json& j) { j["normalizer"]["lowercase"] = 1; }), {"normalizer.lowercase", "1"});
-  check_mentions(failure_after([](Json& j) { j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", ""}}; }),
+  check_mentions(failure_after([](Json& j) { j["model"]["unk_token"] = 7; }),
+                 {"model.unk_token", "7", "a string"});
+  check_mentions(failure_after([](Json& j) { j["normalizer"]["type"] = "Magic"; }),
+                 {"normalizer.type", "Magic", "BertNormalizer"});
+  check_mentions(failure_after([](Json& j) { j["normalizer"]["lowercase"] = 1; }),
+                 {"normalizer.lowercase", "1"});
+  check_mentions(failure_after([](Json& j) {
+                   j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", ""}};
+                 }),
                  {"normalizer.pattern", "regular expressions"});
-  check_mentions(failure_after([](Json& j) { j["pre_tokenizer"]["type"] = "Magic"; }), {"pre_tokenizer.type", "Magic", "Whitespace"});
-  check_mentions(failure_after([](Json& j) { j["post_processor"]["type"] = "Magic"; }), {"post_processor.type", "TemplateProcessing"});
-  check_mentions(failure_after([](Json& j) { j["post_processor"]["sep"] = "x"; }), {"post_processor.sep", "\"x\"", "a list"});
+  check_mentions(failure_after([](Json& j) { j["pre_tokenizer"]["type"] = "Magic"; }),
+                 {"pre_tokenizer.type", "Magic", "Whitespace"});
+  check_mentions(failure_after([](Json& j) { j["post_processor"]["type"] = "Magic"; }),
+                 {"post_processor.type", "TemplateProcessing"});
+  check_mentions(failure_after([](Json& j) { j["post_processor"]["sep"] = "x"; }),
+                 {"post_processor.sep", "\"x\"", "a list"});
   check_mentions(failure_after([](Json& j) { j["decoder"]["type"] = "Magic"; }), {"decoder.type", "Magic"});
   check_mentions(failure_after([](Json& j) { j["added_tokens"] = "x"; }), {"added_tokens", "a list"});
-  check_mentions(failure_after([](Json& j) { j["added_tokens"][0]["id"] = 3; }), {"added_tokens[0]", "[UNK]", "3"});
+  check_mentions(failure_after([](Json& j) { j["added_tokens"][0]["id"] = 3; }),
+                 {"added_tokens[0]", "[UNK]", "3"});
   check_mentions(failure_after([](Json& j) { j["version"] = "2.0"; }), {"version", "2.0"});
   check_mentions(failure_of("tokenizer.json", "[1, 2]"), {"the document is a list", "an object"});
 }
@@ -116,13 +131,18 @@ TEST_CASE("post-processor templates are checked", "[tokenizers]") {
   using namespace tokenizer_errors;
   const auto with_template = [](const std::string& single, const std::string& special) {
     return failure_after([&](nlohmann::json& j) {
-      j["post_processor"] = {{"type", "TemplateProcessing"}, {"single", nlohmann::json::parse(single)},
-                             {"pair", nlohmann::json::array()}, {"special_tokens", nlohmann::json::parse(special)}};
+      j["post_processor"] = {{"type", "TemplateProcessing"},
+                             {"single", nlohmann::json::parse(single)},
+                             {"pair", nlohmann::json::array()},
+                             {"special_tokens", nlohmann::json::parse(special)}};
     });
   };
-  check_mentions(with_template(R"([{"SpecialToken": {"id": "[X]", "type_id": 0}}])", "{}"), {"special_tokens.[X]", "missing"});
-  check_mentions(with_template(R"([{"Sequence": {"id": "C", "type_id": 0}}])", "{}"), {"\"C\"", "\"A\" or \"B\""});
-  check_mentions(with_template(R"([{"Sequence": {"id": "B", "type_id": 0}}])", "{}"), {"single", "no second text"});
+  check_mentions(with_template(R"([{"SpecialToken": {"id": "[X]", "type_id": 0}}])", "{}"),
+                 {"special_tokens.[X]", "missing"});
+  check_mentions(with_template(R"([{"Sequence": {"id": "C", "type_id": 0}}])", "{}"),
+                 {"\"C\"", "\"A\" or \"B\""});
+  check_mentions(with_template(R"([{"Sequence": {"id": "B", "type_id": 0}}])", "{}"),
+                 {"single", "no second text"});
   check_mentions(with_template(R"([7])", "{}"), {"single[0]", "7"});
 }
 

@@ -10,7 +10,8 @@ std::string input_of(const Json& test) {
   if (test.contains("text")) return test.at("text").get<std::string>();
   const auto hex = test.at("bytes").get<std::string>();
   std::string bytes;
-  for (size_t i = 0; i < hex.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   return bytes;
 }
 
@@ -28,12 +29,14 @@ void check(const zoo::tokenizers::Tokenizer& tokenizer, const Json& test) {
   REQUIRE(got.word_ids.size() == got.ids.size());
   if (test.contains("type_ids")) CHECK(got.type_ids == test["type_ids"].get<std::vector<int64_t>>());
   if (test.contains("word_ids")) CHECK(got.word_ids == test["word_ids"].get<std::vector<int64_t>>());
-  if (test.contains("offsets")) CHECK(got.offsets == test["offsets"].get<std::vector<std::pair<size_t, size_t>>>());
-  if (test.contains("special")) CHECK(got.special == [&] {
-    std::vector<bool> flags;
-    for (const auto& flag : test["special"]) flags.push_back(flag.get<int>() != 0);
-    return flags;
-  }());
+  if (test.contains("offsets"))
+    CHECK(got.offsets == test["offsets"].get<std::vector<std::pair<size_t, size_t>>>());
+  if (test.contains("special"))
+    CHECK(got.special == [&] {
+      std::vector<bool> flags;
+      for (const auto& flag : test["special"]) flags.push_back(flag.get<int>() != 0);
+      return flags;
+    }());
   if (test.contains("decoded")) CHECK(tokenizer.decode(got.ids) == test["decoded"].get<std::string>());
 }
 

@@ -1,5 +1,6 @@
-// Every line of the real text data through the vocabulary of all-MiniLM-L6-v2 (tests/reference/wordpiece_lines.py).
-// Needs the data ($ZOO_DATA or ../shared/data) and the checkpoint ($ZOO_MINILM, or the cache folder that set-up fills).
+// Every line of the real text data through the vocabulary of all-MiniLM-L6-v2
+// (tests/reference/wordpiece_lines.py). Needs the data ($ZOO_DATA or ../shared/data) and the checkpoint
+// ($ZOO_MINILM, or the cache folder that set-up fills).
 #include <zlib.h>
 
 #include <sstream>
@@ -17,7 +18,8 @@ fs::path from_environment(const char* variable, const fs::path& fallback) {
 }
 
 fs::path minilm_folder() {
-  const fs::path cache = from_environment("XDG_CACHE_HOME", from_environment("HOME", "/nonexistent") / ".cache");
+  const fs::path cache =
+      from_environment("XDG_CACHE_HOME", from_environment("HOME", "/nonexistent") / ".cache");
   return from_environment("ZOO_MINILM", cache / "zoo/minilm");
 }
 
@@ -46,7 +48,8 @@ struct Summary {
     ++lines;
     tokens += ids.size();
     for (const int64_t id : ids) {
-      for (int shift = 0; shift < 32; shift += 8) hash = (hash ^ (static_cast<uint64_t>(id) >> shift & 0xFF)) * 0x100000001B3ULL;
+      for (int shift = 0; shift < 32; shift += 8)
+        hash = (hash ^ (static_cast<uint64_t>(id) >> shift & 0xFF)) * 0x100000001B3ULL;
     }
   }
 };
@@ -77,8 +80,8 @@ TEST_CASE("every line of the text data has the reference's ids", "[tokenizers][d
   namespace lines = tokenizer_lines;
   const auto model = lines::minilm_folder();
   if (!lines::fs::exists(model / "vocab.txt") || !lines::fs::is_directory(lines::text_folder())) {
-    WARN("SKIPPED: needs " << (model / "vocab.txt").string() << " (or $ZOO_MINILM) and " << lines::text_folder().string()
-                           << " (or $ZOO_DATA/text)");
+    WARN("SKIPPED: needs " << (model / "vocab.txt").string() << " (or $ZOO_MINILM) and "
+                           << lines::text_folder().string() << " (or $ZOO_DATA/text)");
     return;
   }
   const auto expected = tokenizer_tests::read_fixture("wordpiece_lines.json");

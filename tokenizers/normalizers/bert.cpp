@@ -48,7 +48,8 @@ AlignedChars set_ideographs_apart(const AlignedChars& chars) {
 
 void BertNormalizer::apply(AlignedText& text) const {
   namespace detail = bert_normalizer_detail;
-  if (text.is_verbatim() && is_ascii(text.text()) && !(clean_text && detail::has_ascii_control(text.text()))) {
+  if (text.is_verbatim() && is_ascii(text.text()) &&
+      !(clean_text && detail::has_ascii_control(text.text()))) {
     detail::edit_plain_ascii(text.edit_bytes(), *this);
     return;
   }

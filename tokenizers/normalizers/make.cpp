@@ -7,7 +7,8 @@ namespace zoo::tokenizers {
 namespace make_normalizer_detail {
 
 constexpr auto kSupported =
-    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Replace (with a String pattern), Sequence, StripAccents";
+    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Replace (with a String pattern), Sequence, "
+    "StripAccents";
 
 std::unique_ptr<Normalizer> make_bert(const JsonField& part) {
   auto bert = std::make_unique<BertNormalizer>();

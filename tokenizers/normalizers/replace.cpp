@@ -13,7 +13,8 @@ void Replace::apply(AlignedText& text) const {
     out.insert(out.end(), at, found);
     if (found == chars.end()) break;
     at = found + static_cast<std::ptrdiff_t>(pattern.size());
-    const auto& last = *std::prev(at);  // the reference aligns all of the content with the last character replaced
+    const auto& last =
+        *std::prev(at);  // the reference aligns all of the content with the last character replaced
     for (const char32_t c : content) out.push_back({c, last.begin, last.end});
   }
   text.assign(out);

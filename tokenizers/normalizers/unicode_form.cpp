@@ -1,4 +1,5 @@
-// NFD, NFC, NFKD, NFKC (Unicode Standard Annex #15) with the reference's bookkeeping of where each character came from.
+// NFD, NFC, NFKD, NFKC (Unicode Standard Annex #15) with the reference's bookkeeping of where each character
+// came from.
 #include <algorithm>
 
 #include "tokenizers/normalizer.h"
@@ -13,7 +14,8 @@ struct Part {
   uint8_t combining;
 };
 
-/// Full decomposition in canonical order: runs of combining marks sorted by class, equal classes in text order.
+/// Full decomposition in canonical order: runs of combining marks sorted by class, equal classes in text
+/// order.
 std::vector<Part> decomposed(const AlignedChars& chars, bool compatibility) {
   std::vector<Part> out;
   out.reserve(chars.size());
@@ -38,7 +40,8 @@ std::vector<Part> decomposed(const AlignedChars& chars, bool compatibility) {
   return out;
 }
 
-/// Canonical composition: a mark joins the last starter unless a mark of its own or a higher class stands between them.
+/// Canonical composition: a mark joins the last starter unless a mark of its own or a higher class stands
+/// between them.
 std::vector<CharChange> composed_changes(const std::vector<Part>& parts) {
   std::vector<CharChange> out;
   size_t starter = 0;  // index into out

@@ -1,4 +1,5 @@
-// Pre-tokenizers that look at one character at a time: each belongs to a class, and words end where the class changes.
+// Pre-tokenizers that look at one character at a time: each belongs to a class, and words end where the
+// class changes.
 #include <array>
 
 #include "tokenizers/pre_tokenizer.h"

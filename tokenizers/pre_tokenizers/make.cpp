@@ -9,7 +9,8 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonField& part) {
   if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
   if (type == "Sequence") {
     auto sequence = std::make_unique<PreTokenizerSequence>();
-    for (const auto& step : part.at("pretokenizers").list()) sequence->steps.push_back(make_pre_tokenizer(step));
+    for (const auto& step : part.at("pretokenizers").list())
+      sequence->steps.push_back(make_pre_tokenizer(step));
     return sequence;
   }
   fail_unsupported(part, type, "BertPreTokenizer, Sequence, Whitespace, WhitespaceSplit");
