@@ -7,6 +7,11 @@ if(CCACHE)
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
 endif()
 
+# gcc 13 warns of references to elements of long-lived lists that are found by a temporary name; gcc 14 took that out of -Wall.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION MATCHES "^13\\.")
+  add_compile_options(-Wno-dangling-reference)
+endif()
+
 add_library(zoo_pch OBJECT cmake/pch.cpp)
 target_link_libraries(zoo_pch PUBLIC zoo_torch)
 target_compile_options(zoo_pch PRIVATE -Wall -Wextra)
