@@ -235,7 +235,7 @@ class FillMask : public Task {
     check_prediction_options(options);
     const int64_t top = count_option(options.options, "top_k", 5), mask = mask_id_of(bundle);
     const auto inputs = read_text_inputs(options);
-    const auto encodings = encode_inputs(bundle, inputs, options.options);
+    const auto encodings = encode_inputs(bundle, inputs, {}, options.options);
     for (size_t i = 0; i < inputs.size(); ++i)
       if (std::count(encodings[i].ids.begin(), encodings[i].ids.end(), mask) == 0)
         throw UsageError(inputs[i].source + ": no " + tokenizer_of(bundle).id_to_token(mask) + " in '" +

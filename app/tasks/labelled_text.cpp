@@ -78,6 +78,27 @@ bool looks_like_header(const data::Table& table, const Names& wanted) {
   return table.rows.size() > 1 && std::none_of(table.rows.begin() + 1, table.rows.end(), same_label);
 }
 
+// Option "columns", one text for all: "text,label" or "text,pair,label", as the options of the single
+// columns.
+Json single_column_options(const Json& options) {
+  const std::string all = option_text(options, "columns");
+  if (all.empty()) return options;
+  Names names{""};
+  for (const char c : all) {
+    if (c == ',')
+      names.emplace_back();
+    else
+      names.back() += c;
+  }
+  if (names.size() < 2 || names.size() > 3 || std::count(names.begin(), names.end(), "") > 0)
+    throw UsageError("columns is '" + all + "'; expected text,label or text,pair,label");
+  Json result = options;
+  result["text_column"] = names.front();
+  if (names.size() == 3) result["pair_column"] = names[1];
+  result["label_column"] = names.back();
+  return result;
+}
+
 struct Columns {
   std::optional<size_t> text, pair, label;
 };
@@ -208,8 +229,9 @@ SplitFile split_file(const std::filesystem::path& data, const std::string& split
                    (files.empty() ? "none of these" : detail::first_few(files)));
 }
 
-LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit) {
+LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& given, int64_t limit) {
   namespace detail = labelled_text_detail;
+  const Json options = detail::single_column_options(given);
   data::Table table = detail::read_either(file, options, limit);
   if (table.rows.empty())
     throw UsageError(file.string() + ": a header alone; lines with a text and its label were expected");

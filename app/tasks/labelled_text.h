@@ -34,6 +34,7 @@ struct LabelledTexts {
 // header or without one (then in this order). Options: text_column, pair_column, label_column (names, or
 // numbers from 0 when there is no header), header (true, false; default: detected). Throws UsageError with
 // the nearest column names.
+// All columns at once: columns = "text,label" or "text,pair,label".
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit);
 
 // Which id each label of a file has. When every label is among the network's own names (letter case aside),

@@ -9,6 +9,7 @@
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
+#include "data/csv.h"
 
 namespace zoo::app {
 namespace text_classification_detail {
@@ -52,6 +53,37 @@ class Texts : public Dataset {
   std::vector<int64_t> ids_;
   int64_t pad_;
 };
+
+struct Inputs {
+  std::vector<TextInput> texts;
+  std::vector<std::string> pairs;  // empty: single texts
+};
+
+// Texts from everywhere; pairs of texts from --input with --pair, or from tables with --columns text,pair.
+Inputs read_inputs(const RunOptions& options) {
+  const std::string pair = options.options.value("pair", ""), columns = options.options.value("columns", "");
+  if (pair.empty() && columns.empty()) return {read_text_inputs(options), {}};
+  if (!pair.empty()) {
+    if (options.text.empty() || !options.inputs.empty())
+      throw UsageError("--pair is the second text of --input; for pairs in files give --columns text,pair");
+    return {{{options.text, "argument"}}, {pair}};
+  }
+  const auto comma = columns.find(',');
+  if (comma == std::string::npos) throw UsageError("--columns is '" + columns + "'; expected text,pair");
+  Inputs inputs;
+  for (const auto& file : options.inputs) {
+    const data::Table table = data::read_table(file);
+    const size_t first = table.column(columns.substr(0, comma)),
+                 second = table.column(columns.substr(comma + 1));
+    for (size_t i = 0; i < table.rows.size(); ++i) {
+      inputs.texts.push_back({table.rows[i][first], file + ":" + std::to_string(table.lines[i])});
+      inputs.pairs.push_back(table.rows[i][second]);
+    }
+  }
+  if (inputs.texts.empty())
+    throw UsageError("--columns needs .csv, .tsv or .jsonl files with rows to read pairs of texts from");
+  return inputs;
+}
 
 // As transformers' text-classification pipeline: one output is a sigmoid of its own, several share a softmax.
 at::Tensor probabilities_of(const at::Tensor& logits, const Json& config) {
@@ -122,14 +154,14 @@ class TextClassification : public Task {
   Json run(Bundle& bundle, const RunOptions& options) const override {
     check_prediction_options(options);
     const auto top = static_cast<size_t>(count_option(options.options, "top_k", 1));
-    const auto inputs = read_text_inputs(options);
-    const auto encodings = encode_inputs(bundle, inputs, options.options);
-    std::vector<Json> predictions(inputs.size());
-    predict_rows(bundle, encodings, "logits", options.batch_size,
-                 [&](size_t index, const at::Tensor& logits) {
-                   predictions[index] =
-                       prediction_of(inputs[index], probabilities_of(logits, bundle.config), bundle.labels);
-                 });
+    const Inputs inputs = read_inputs(options);
+    const auto encodings = encode_inputs(bundle, inputs.texts, inputs.pairs, options.options);
+    std::vector<Json> predictions(inputs.texts.size());
+    predict_rows(
+        bundle, encodings, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
+          predictions[index] =
+              prediction_of(inputs.texts[index], probabilities_of(logits, bundle.config), bundle.labels);
+        });
     return deliver_predictions(forms_of(Json(std::move(predictions)), bundle.labels, top), options);
   }
 };

@@ -38,12 +38,12 @@ std::string rendered(const PredictionForms& forms, const std::string& format) {
 }  // namespace text_predictions_detail
 
 std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs,
-                                                const Json& options) {
+                                                const std::vector<std::string>& pairs, const Json& options) {
   std::vector<std::string> texts;
   for (const auto& input : inputs) texts.push_back(input.text);
   const int64_t limit = text_limit(bundle, options);
-  auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
-  note_cut_texts(encodings, texts, {}, limit);
+  auto encodings = encode_texts(tokenizer_of(bundle), texts, pairs, limit);
+  note_cut_texts(encodings, texts, pairs, limit);
   return encodings;
 }
 

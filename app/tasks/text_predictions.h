@@ -8,9 +8,10 @@
 
 namespace zoo::app {
 
-// The most tokens of a text and the texts encoded, with a note on the log about texts that were cut.
+// The texts encoded, each with its second text when `pairs` is not empty, cut to the bundle's limit or option
+// max_length with a note on the log.
 std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std::vector<TextInput>& inputs,
-                                                const Json& options);
+                                                const std::vector<std::string>& pairs, const Json& options);
 
 // Runs the network over all encodings, in batches sorted by length, and hands each example its row of output
 // `name` on the CPU in float32: [C], or [T, C] cut to the example's own tokens. The order of the calls is not

@@ -299,7 +299,7 @@ class TokenClassification : public Task {
   Json run(Bundle& bundle, const RunOptions& options) const override {
     check_prediction_options(options);
     const auto inputs = read_text_inputs(options);
-    const auto encodings = encode_inputs(bundle, inputs, options.options);
+    const auto encodings = encode_inputs(bundle, inputs, {}, options.options);
     std::vector<Json> predictions(inputs.size());
     predict_rows(bundle, encodings, "logits", options.batch_size,
                  [&](size_t index, const at::Tensor& logits) {

@@ -99,13 +99,14 @@ TEST_CASE("entity figures equal seqeval's", "[metrics]") {
 }
 
 TEST_CASE("chunks are seqeval's", "[metrics]") {
-  const auto chunks = [](const std::vector<std::string>& labels) { return entities_of(labels); };
-  CHECK(chunks({"B-PER", "B-PER", "I-PER", "I-LOC", "O", "I-ORG"}) ==
-        std::vector<Entity>{{"PER", 0, 0}, {"PER", 1, 2}, {"LOC", 3, 3}, {"ORG", 5, 5}});
-  CHECK(chunks({"S-PER", "B-LOC", "I-LOC", "E-LOC", "E-LOC"}) ==
-        std::vector<Entity>{{"PER", 0, 0}, {"LOC", 1, 3}, {"LOC", 4, 4}});
-  CHECK(chunks({"O", "O"}).empty());
-  CHECK(chunks({"B-a-b", "I-a-b"}) == std::vector<Entity>{{"a-b", 0, 1}});
+  using Labels = std::vector<std::string>;
+  using Entities = std::vector<Entity>;
+  const auto same = [](const Labels& labels, const Entities& expected) { return entities_of(labels) == expected; };
+  CHECK(same({"B-PER", "B-PER", "I-PER", "I-LOC", "O", "I-ORG"},
+             {{"PER", 0, 0}, {"PER", 1, 2}, {"LOC", 3, 3}, {"ORG", 5, 5}}));
+  CHECK(same({"S-PER", "B-LOC", "I-LOC", "E-LOC", "E-LOC"}, {{"PER", 0, 0}, {"LOC", 1, 3}, {"LOC", 4, 4}}));
+  CHECK(same({"O", "O"}, {}));
+  CHECK(same({"B-a-b", "I-a-b"}, {{"a-b", 0, 1}}));
   CHECK(are_entity_labels({"O", "B-PER"}));
   CHECK_FALSE(are_entity_labels({"NOUN", "VERB", "O"}));
 }

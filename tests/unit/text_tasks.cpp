@@ -155,6 +155,10 @@ TEST_CASE("text examples become padded batches with the network's label ids", "[
   named.options = {{"text_column", "phrase"}, {"label_column", "mood"}};
   const auto other = folder.write("named.csv", "phrase,id,mood\nbad movie,7,negative\n");
   CHECK(task.open(other, bundle, named)->size() == 1);
+  named.options = {{"columns", "phrase,mood"}};
+  CHECK(task.open(other, bundle, named)->size() == 1);
+  named.options = {{"columns", "phrase"}};
+  CHECK_THROWS_WITH(task.open(other, bundle, named), ContainsSubstring("text,label"));
 }
 
 TEST_CASE("pairs of texts carry segment ids", "[text_tasks]") {
@@ -165,6 +169,24 @@ TEST_CASE("pairs of texts carry segment ids", "[text_tasks]") {
   const std::vector<int64_t> first{0};
   const auto batch = data->get(first, true, 0);
   CHECK(batch.at("token_types").equal(at::tensor({0, 0, 0, 0, 1, 1, 1}, at::kLong).unsqueeze(0)));
+}
+
+TEST_CASE("run takes pairs of texts from options and tables", "[text_tasks]") {
+  const Folder folder;
+  auto bundle = filled_bundle(folder, "text_classification");
+  const auto& task = text_classification_task();
+  RunOptions options;
+  options.json = true;
+  options.text = "the cat";
+  const double alone = task.run(bundle, options).at("predictions")[0].at("probability");
+  options.options = {{"pair", "a dog"}};
+  const Json pair = task.run(bundle, options).at("predictions")[0];
+  CHECK(pair.at("probability").get<double>() != alone);
+  options.text.clear();
+  CHECK_THROWS_AS(task.run(bundle, options), UsageError);
+  options.options = {{"columns", "left,right"}};
+  options.inputs = {folder.write("pairs.csv", "left,right\nthe cat,a dog\n").string()};
+  CHECK(task.run(bundle, options).at("predictions")[0].at("probability") == pair.at("probability"));
 }
 
 TEST_CASE("training data may define its own classes, evaluation data may not", "[text_tasks]") {
