@@ -4,6 +4,7 @@ The reference mixes several Unicode versions (one per Rust crate), and the utf8p
 depend on that, so the properties are read off the reference itself, one code point at a time.
     python tests/reference/unicode_tables.py
 """
+
 import pathlib
 import unicodedata
 
@@ -15,8 +16,12 @@ ALWAYS_CLEANED = (0x0, 0xFFFD)  # removed by name, whatever their category
 nfd, nfkd = normalizers.NFD(), normalizers.NFKD()
 lowercase = normalizers.Lowercase()
 strip_accents = normalizers.StripAccents()
-clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
-bert_accents = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+clean = normalizers.BertNormalizer(
+    clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False
+)
+bert_accents = normalizers.BertNormalizer(
+    clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False
+)
 bert_split, word_split = pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Whitespace()
 
 
@@ -26,7 +31,10 @@ def pieces(splitter, text):
 
 def properties():
     """Name -> (comment, set of code points)."""
-    found = {name: set() for name in ("other", "nonspacing_mark", "combining_mark", "punctuation", "word", "space")}
+    found = {
+        name: set()
+        for name in ("other", "nonspacing_mark", "combining_mark", "punctuation", "word", "space")
+    }
     for c in CODE_POINTS:
         s = chr(c)
         if c not in ALWAYS_CLEANED and clean.normalize_str(f"a{s}b") == "ab":
@@ -101,7 +109,10 @@ def lower_runs():
 
 
 def table(name, kind, rows, width=108):
-    text, line = f"const std::vector<{kind}>& {name}() {{\n  static const std::vector<{kind}> rows = {{\n", "     "
+    text, line = (
+        f"const std::vector<{kind}>& {name}() {{\n  static const std::vector<{kind}> rows = {{\n",
+        "     ",
+    )
     for row in rows:
         item = " {" + ", ".join(hex(v) if i < 2 else str(v) for i, v in enumerate(row)) + "},"
         if len(line) + len(item) > width:
@@ -116,7 +127,9 @@ def main():
     runs, longer = lower_runs()
     assert longer == {0x130: "i\u0307"}, longer  # unicode.cpp writes this one out
     text = (
-        "// Written by tests/reference/unicode_tables.py from tokenizers " + tokenizers.__version__ + "; do not edit.\n"
+        "// Written by tests/reference/unicode_tables.py from tokenizers "
+        + tokenizers.__version__
+        + "; do not edit.\n"
         "// Ranges [first, last] of code points; see unicode.h for what each property means.\n"
         '#include "tokenizers/unicode_tables.h"\n\nnamespace zoo::tokenizers::unicode_tables {\n\n'
     )

@@ -3,6 +3,7 @@
 The hash is FNV-1a (64 bits) over every id as 4 bytes, little-endian, in order; lines end at "\\n" alone.
     python tests/reference/wordpiece_lines.py MINILM_FOLDER TEXT_FOLDER
 """
+
 import gzip
 import json
 import pathlib
@@ -30,8 +31,10 @@ def hashes(tokenizer, folder):
         text = lines(path)
         ids = [e.ids for e in tokenizer.encode_batch(text)]
         out[path.relative_to(folder).as_posix()] = {
-            "lines": len(text), "tokens": sum(map(len, ids)),
-            "hash": f"{fnv1a64(b''.join(struct.pack(f'<{len(i)}I', *i) for i in ids)):016x}"}
+            "lines": len(text),
+            "tokens": sum(map(len, ids)),
+            "hash": f"{fnv1a64(b''.join(struct.pack(f'<{len(i)}I', *i) for i in ids)):016x}",
+        }
     return out
 
 
@@ -39,7 +42,9 @@ def main():
     model, folder = map(pathlib.Path, sys.argv[1:3])
     document = {"reference": f"tokenizers {tokenizers.__version__}, transformers {transformers.__version__}"}
     for name, lowercase in (("uncased", True), ("cased", False)):
-        tokenizer = transformers.BertTokenizerFast(vocab=str(model / "vocab.txt"), do_lower_case=lowercase).backend_tokenizer
+        tokenizer = transformers.BertTokenizerFast(
+            vocab=str(model / "vocab.txt"), do_lower_case=lowercase
+        ).backend_tokenizer
         tokenizer.no_truncation(), tokenizer.no_padding()
         document[name] = hashes(tokenizer, folder)
     root = pathlib.Path(__file__).resolve().parents[1]

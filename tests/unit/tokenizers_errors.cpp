@@ -124,6 +124,7 @@ TEST_CASE("tokenizer.json with wrong types or unknown parts", "[tokenizers]") {
   check_mentions(failure_after([](Json& j) { j["added_tokens"][0]["id"] = 3; }),
                  {"added_tokens[0]", "[UNK]", "3"});
   check_mentions(failure_after([](Json& j) { j["version"] = "2.0"; }), {"version", "2.0"});
+  check_mentions(failure_of("tokenizer.json", R"({"version": 1e999})"), {"tokenizer.json", "not usable JSON"});
   check_mentions(failure_of("tokenizer.json", "[1, 2]"), {"the document is a list", "an object"});
 }
 
