@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -46,18 +47,18 @@ fs::path temporary_name(const fs::path& path) {
 }  // namespace files_detail
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
-  files_detail::Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.value < 0) files_detail::fail_to("open", path, errno);
-  struct stat status {};
-  if (::fstat(file.value, &status) != 0) files_detail::fail_to("open", path, errno);
-  if (!S_ISREG(status.st_mode)) throw std::runtime_error(path.string() + ": not a regular file");
-
   std::shared_ptr<MappedFile> mapped(new MappedFile);
   mapped->path_ = path;
+  // O_NONBLOCK: opening a pipe would otherwise wait for its writer before it can be refused.
+  mapped->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (mapped->descriptor_ < 0) files_detail::fail_to("open", path, errno);
+  struct stat status {};
+  if (::fstat(mapped->descriptor_, &status) != 0) files_detail::fail_to("open", path, errno);
+  if (!S_ISREG(status.st_mode)) throw std::runtime_error(path.string() + ": not a regular file");
   mapped->size_ = static_cast<uint64_t>(status.st_size);
   if (mapped->size_ == 0) return mapped;
   // MAP_NORESERVE: a model larger than free memory may still be read page by page.
-  void* data = ::mmap(nullptr, mapped->size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.value, 0);
+  void* data = ::mmap(nullptr, mapped->size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, mapped->descriptor_, 0);
   if (data == MAP_FAILED) files_detail::fail_to("map", path, errno);
   mapped->data_ = static_cast<std::byte*>(data);
   return mapped;
@@ -65,6 +66,21 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(data_, size_);
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void MappedFile::read(uint64_t offset, void* to, uint64_t count) const {
+  bytes(offset, count);  // checks the range
+  char* next = static_cast<char*>(to);
+  while (count > 0) {
+    const ssize_t got = ::pread(descriptor_, next, std::min<uint64_t>(count, 1u << 30), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) files_detail::fail_to("read", path_, errno);
+    if (got == 0) throw std::runtime_error(path_.string() + ": became shorter while it was read");
+    next += got;
+    offset += static_cast<uint64_t>(got);
+    count -= static_cast<uint64_t>(got);
+  }
 }
 
 std::string_view MappedFile::bytes(uint64_t offset, uint64_t count) const {

@@ -26,10 +26,13 @@ class MappedFile {
   uint64_t size() const { return size_; }
   std::byte* at(uint64_t offset) const { return data_ + offset; }  // the caller has checked offset <= size()
   std::string_view bytes(uint64_t offset, uint64_t count) const;   // throws when the range leaves the file
+  // Copies a range without touching the mapping: pages of the mapping that were read count as this process's memory.
+  void read(uint64_t offset, void* to, uint64_t count) const;
 
  private:
   MappedFile() = default;
   std::filesystem::path path_;
+  int descriptor_ = -1;
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
 };

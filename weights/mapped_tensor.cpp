@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <limits>
 #include <stdexcept>
 
 namespace zoo::weights {
@@ -85,7 +83,7 @@ at::Tensor MappedTensor::view() const {
     return at::from_blob(data, shape, strides, [keep = file](void*) {}, options);
   }
   at::Tensor copy = at::empty({static_cast<int64_t>(span)}, options);
-  std::memcpy(copy.data_ptr(), data, span * element);
+  file->read(offset, copy.data_ptr(), span * element);
   return copy.as_strided(shape, strides);
 }
 

@@ -1,7 +1,6 @@
 #include "weights/pickle.h"
 
 #include <array>
-#include <limits>
 #include <set>
 #include <stdexcept>
 #include <utility>

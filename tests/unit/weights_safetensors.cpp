@@ -41,7 +41,7 @@ TEST_CASE("every element type survives writing and reading", "[weights]") {
     const at::Tensor back = read.get(name);
     REQUIRE(back.scalar_type() == written.scalar_type());
     REQUIRE(back.sizes() == written.sizes());
-    CHECK(std::memcmp(back.data_ptr(), written.data_ptr(), written.nbytes()) == 0);
+    CHECK(same_bytes(back, written));
   }
 }
 

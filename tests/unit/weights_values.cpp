@@ -61,7 +61,7 @@ TEST_CASE("npy files come back as they were", "[weights]") {
       const at::Tensor back = load_npy(folder / "x.npy");
       CHECK(back.scalar_type() == type);
       CHECK(back.sizes() == tensor.sizes());
-      CHECK(std::memcmp(back.data_ptr(), tensor.data_ptr(), tensor.nbytes()) == 0);
+      CHECK(same_bytes(back, tensor));
     }
   }
   save_npy(folder / "x.npy", at::ones({2}, at::kBFloat16));
