@@ -4,6 +4,7 @@
 #include "models/names.h"
 #include "tests/catch.h"
 #include "tests/models.h"
+#include "weights/safetensors.h"
 
 TEST_CASE("every fixture of the network passes, with nothing left out", "[parity]") {
   const std::filesystem::path folder = std::filesystem::path(ZOO_TEST_DIR) / "fixtures";
