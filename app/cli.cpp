@@ -81,7 +81,7 @@ std::string chosen_verb(const std::vector<std::string>& words) {
 std::string footer(const Verb& verb) {
   return std::string("Examples:\n") + verb.examples +
          "\nEvery option can also come from the environment (--log-level: ZOO_LOG_LEVEL) or from --config FILE.json;\n"
-         "the command line goes before the environment, the environment before the file.";
+         "the command line goes before the environment, the environment before the file.\n";
 }
 
 // Parses and runs. Only the chosen verb declares its options, so that start-up does not grow with the program.

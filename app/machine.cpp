@@ -113,4 +113,14 @@ void reset_peak_resident_bytes() {
   std::ofstream("/proc/self/clear_refs") << "5";  // 5 resets VmHWM to the current size (proc(5))
 }
 
+std::vector<std::string> loaded_libraries() {
+  std::ifstream maps("/proc/self/maps");
+  std::set<std::string> paths;
+  for (std::string line; std::getline(maps, line);) {
+    const auto begin = line.find('/');
+    if (begin != std::string::npos && line.find(".so", begin) != std::string::npos) paths.insert(line.substr(begin));
+  }
+  return {paths.begin(), paths.end()};
+}
+
 }  // namespace zoo::app

@@ -19,4 +19,7 @@ Memory memory();
 uint64_t peak_resident_bytes();   // of this process, since its start or the last reset
 void reset_peak_resident_bytes();  // does nothing where the kernel does not allow it
 
+// Paths of the shared libraries in this process, in alphabetical order.
+std::vector<std::string> loaded_libraries();
+
 }  // namespace zoo::app

@@ -158,7 +158,7 @@ bool parse_words(CLI::App& program, CLI::App* command, std::vector<std::string> 
     program.parse(std::move(words));
     return true;
   } catch (const CLI::CallForHelp&) {
-    std::cout << (command ? command->help() : program.help());
+    std::cout << (command ? command->help("zoo") : program.help());
   } catch (const CLI::CallForVersion& version) {
     std::cout << version.what() << "\n";
   } catch (const CLI::ParseError& error) {

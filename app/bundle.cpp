@@ -1,0 +1,372 @@
+#include "app/bundle.h"
+
+#include <spdlog/spdlog.h>
+
+#include <regex>
+#include <set>
+
+#include "app/cli.h"
+#include "app/json_file.h"
+#include "models/names.h"
+#include "models/registry.h"
+#include "weights/files.h"
+
+namespace zoo::app {
+namespace fs = std::filesystem;
+namespace bundle_detail {
+
+bool on_disk_at(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+[[noreturn]] void throw_not_found(const std::string& spec) {
+  std::vector<std::string> known;
+  for (const auto& entry : registry()) known.push_back(entry.name);
+  const bool there = on_disk_at(spec);
+  throw std::invalid_argument(
+      "'" + spec.substr(0, 200) + "' is neither a checkpoint folder nor a network of the registry" +
+      (there ? " (it is on disk, but holds no config.json)" : "") + "; a checkpoint folder holds config.json and model.safetensors, " +
+      "its shards with an index, or pytorch_model.bin; nearest networks: " + join(nearest(spec.substr(0, spec.find(':')), known)) +
+      " (zoo list shows all)");
+}
+
+// Similarity and linkage work on sentence embeddings: they need the head of that task.
+std::string head_task(const Entry& entry, const std::string& task) {
+  const auto served = tasks_of(entry);
+  const auto serves = [&](const std::string& name) { return std::find(served.begin(), served.end(), name) != served.end(); };
+  return (task == "similarity" || task == "linkage") && !serves(task) && serves("embedding") ? "embedding" : task;
+}
+
+// ---- class names ----
+
+// Names by id from "id2label"; empty when there are none.
+std::vector<std::string> configured_labels(const Json& config) {
+  const auto table = config.find("id2label");
+  if (table == config.end() || table->is_null()) return {};
+  if (!table->is_object()) throw std::invalid_argument("config key 'id2label' is not an object of id -> class name");
+  std::vector<std::string> labels(table->size());
+  std::vector<bool> seen(table->size());
+  for (const auto& [id, name] : table->items()) {
+    const bool digits = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
+    if (!digits || std::stoull(id) >= labels.size() || seen[std::stoull(id)] || !name.is_string()) {
+      throw std::invalid_argument("config key 'id2label': entry \"" + id.substr(0, 80) + "\" is wrong; expected the ids 0 to " +
+                                  std::to_string(labels.size() - 1) + ", each with a name");
+    }
+    seen[std::stoull(id)] = true;
+    labels[std::stoull(id)] = name.get<std::string>();
+  }
+  return labels;
+}
+
+void put_labels(Json& config, const std::vector<std::string>& labels) {
+  Json id2label = Json::object(), label2id = Json::object();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    id2label[std::to_string(i)] = labels[i];
+    label2id[labels[i]] = i;
+  }
+  config["id2label"] = id2label;
+  config["label2id"] = label2id;
+  for (const char* key : {"num_labels", "num_classes"}) {
+    if (config.contains(key)) config[key] = labels.size();
+  }
+}
+
+std::vector<std::string> numbered_labels(int64_t count) {
+  std::vector<std::string> labels;
+  for (int64_t i = 0; i < count; ++i) labels.push_back("LABEL_" + std::to_string(i));
+  return labels;
+}
+
+void apply_classes(Json& config, const BundleOptions& options) {
+  const auto named = static_cast<int64_t>(options.labels.size());
+  if (options.classes < 0 || options.classes > (int64_t{1} << 24)) {
+    throw std::invalid_argument(std::to_string(options.classes) + " classes asked for; expected 1 to 2^24");
+  }
+  if (named > 0 && options.classes > 0 && named != options.classes) {
+    throw std::invalid_argument(std::to_string(options.classes) + " classes asked for, but " + std::to_string(named) + " class names given");
+  }
+  if (named > 0) return put_labels(config, options.labels);
+  if (options.classes == 0) return;
+  if (static_cast<int64_t>(configured_labels(config).size()) != options.classes) put_labels(config, numbered_labels(options.classes));
+}
+
+// ---- which tensors belong to the head ----
+
+std::vector<std::string> head_prefixes(const Entry& entry) {
+  return card(entry.name).value("head", Json::array()).get<std::vector<std::string>>();
+}
+
+bool starts_with(const std::string& text, const std::string& start) { return text.compare(0, start.size(), start) == 0; }
+
+// The head is what the card names, the pooler that feeds it, and in a model that holds its base model under a prefix
+// everything outside that prefix.
+bool in_head(const Entry& entry, const Model& model, const std::string& key) {
+  for (const auto& prefix : head_prefixes(entry)) {
+    if (starts_with(key, prefix)) return true;
+  }
+  const std::string base = card(entry.name).value("base_prefix", "");
+  if (base.empty()) return false;
+  if (starts_with(key, "pooler.") || starts_with(key, base + ".pooler.")) return true;
+  return model.named_children().contains(base) && !starts_with(key, base + ".");
+}
+
+// How many classes the head tells apart; 0 for a network without such a head.
+int64_t head_classes(const Entry& entry, const Model& model) {
+  for (const auto& item : model.named_parameters()) {
+    for (const auto& prefix : head_prefixes(entry)) {
+      if (starts_with(item.key(), prefix) && item.value().dim() >= 1) return item.value().size(0);
+    }
+  }
+  return 0;
+}
+
+// ---- weights ----
+
+std::vector<weights::Layout> layouts_of(const Entry& entry) {
+  std::vector<weights::Layout> layouts;
+  for (const auto& layout : card(entry.name).value("layouts", Json::array())) {
+    layouts.push_back(weights::Layout::from_json(nlohmann::json(layout)));
+  }
+  return layouts;
+}
+
+bool ignorable(const Entry& entry, const std::string& key) {
+  for (const auto& pattern : card(entry.name).value("ignore", Json::array())) {
+    if (std::regex_search(key, std::regex(pattern.get<std::string>()))) return true;
+  }
+  return false;
+}
+
+// Moves the card's "ignore" keys from unexpected to ignored.
+void forgive_ignorable(const Entry& entry, weights::LoadReport& report) {
+  std::vector<std::string> rest;
+  for (auto& key : report.unexpected) (ignorable(entry, key) ? report.ignored : rest).push_back(key);
+  report.unexpected = rest;
+}
+
+weights::LoadOptions strict_options(const Entry& entry, Model& model, const std::optional<at::ScalarType>& dtype) {
+  weights::LoadOptions strict;
+  strict.layouts = layouts_of(entry);
+  strict.base_prefix = card(entry.name).value("base_prefix", "");
+  strict.dtype = dtype;
+  strict.adapt = [&model](const std::string& key, const at::Tensor& from_file, at::IntArrayRef wanted) {
+    return model.adapt(key, from_file, wanted);
+  };
+  return strict;
+}
+
+// What may be missing or of another shape, given what is: all of it must lie in the head, unless the user said more.
+weights::LoadOptions relaxed_options(const Entry& entry, const Model& model, const weights::LoadReport& seen,
+                                     const BundleOptions& wanted, weights::LoadOptions options) {
+  const auto head = [&](const std::string& key) { return in_head(entry, model, key); };
+  const bool head_missing = std::all_of(seen.missing.begin(), seen.missing.end(), head);
+  const bool head_mismatched = std::all_of(seen.mismatched.begin(), seen.mismatched.end(), [&](const auto& item) { return head(item.key); });
+  options.allow_missing = wanted.allow_missing || (wanted.for_training && head_missing);
+  options.allow_unexpected = wanted.allow_unexpected;
+  options.reinit_mismatched = wanted.reinit_head && head_mismatched;
+  return options;
+}
+
+// First strictly. What does not fit then decides whether the model needs fresh values at all: giving them to a network
+// that its file fills completely would cost time and memory for nothing.
+weights::LoadReport load_weights(const Entry& entry, Model& model, const weights::Checkpoint& checkpoint,
+                                 const BundleOptions& wanted, const std::optional<at::ScalarType>& dtype) {
+  const auto strict = strict_options(entry, model, dtype);
+  try {
+    return weights::load(model, checkpoint, strict);
+  } catch (const weights::LoadError& error) {
+    weights::LoadReport seen = error.report;
+    forgive_ignorable(entry, seen);
+    auto relaxed = relaxed_options(entry, model, seen, wanted, strict);
+    if (!seen.ok(relaxed)) {
+      const bool outside_head = wanted.reinit_head && !seen.mismatched.empty() && !relaxed.reinit_mismatched;
+      if (!outside_head) throw weights::LoadError(seen);
+      throw std::runtime_error(weights::LoadError(seen).what() +
+                               ("\n--reinit-head gives fresh values to the head alone: " + join(head_prefixes(entry))));
+    }
+    if (!seen.missing.empty() || !seen.mismatched.empty()) model.init_weights();
+    relaxed.allow_unexpected = true;  // what is left of these has been forgiven above
+    auto report = weights::load(model, checkpoint, relaxed);
+    if (!wanted.allow_unexpected) forgive_ignorable(entry, report);
+    return report;
+  }
+}
+
+// ---- the whole ----
+
+std::optional<at::ScalarType> parse_dtype(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  throw UsageError("dtype is '" + name.substr(0, 80) + "'; expected float32, bfloat16 or float16");
+}
+
+// Module::to(dtype) of LibTorch's C++ side would turn integer buffers into floats too.
+void cast_floats(Model& model, at::ScalarType dtype) {
+  at::NoGradGuard no_grad;
+  const auto cast = [dtype](at::Tensor& tensor) {
+    if (tensor.defined() && tensor.is_floating_point() && tensor.scalar_type() != dtype) tensor.set_data(tensor.to(dtype));
+  };
+  for (auto& parameter : model.parameters()) cast(parameter);
+  for (auto& buffer : model.buffers()) cast(buffer);
+}
+
+void build_model(Bundle& bundle, const BundleOptions& options, const std::string& where) {
+  try {
+    for (const auto& [key, value] : options.config_overrides.items()) bundle.config[key] = value;
+    bundle.entry = &entry_for_config(bundle.config);
+    if (!options.task.empty()) {
+      bundle.config = config_for_task(*bundle.entry, bundle.config, head_task(*bundle.entry, options.task));
+    }
+    bundle.task = task_of(*bundle.entry, bundle.config);
+    apply_classes(bundle.config, options);
+    bundle.labels = configured_labels(bundle.config);
+    bundle.model = bundle.entry->make(bundle.config);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(where + ": " + error.what());
+  }
+  const int64_t classes = head_classes(*bundle.entry, *bundle.model);
+  if (bundle.labels.empty()) bundle.labels = numbered_labels(classes);
+}
+
+void finish_model(Bundle& bundle, const BundleOptions& options, at::Device device, const std::optional<at::ScalarType>& dtype) {
+  if (dtype) cast_floats(*bundle.model, *dtype);
+  bundle.model->to(device);
+  bundle.device = device;
+  if (options.for_training) return;
+  bundle.model->eval();
+  for (auto& parameter : bundle.model->parameters()) parameter.set_requires_grad(false);
+  bundle.model->prepare_for_inference();
+}
+
+std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
+  for (const auto& name : tokenizers::tokenizer_files()) {
+    if (on_disk_at(folder / name)) return tokenizers::load(folder);
+  }
+  return nullptr;
+}
+
+Bundle from_folder(const std::string& spec, const BundleOptions& options, const std::optional<at::ScalarType>& dtype) {
+  Bundle bundle;
+  bundle.spec = spec;
+  bundle.folder = fs::path(spec);
+  const fs::path config_file = bundle.folder / "config.json";
+  bundle.config = read_json(config_file);
+  const auto checkpoint = weights::Checkpoint::open(bundle.folder);
+  build_model(bundle, options, config_file.string());
+  bundle.report = load_weights(*bundle.entry, *bundle.model, checkpoint, options, dtype);
+  const fs::path preprocessor = bundle.folder / "preprocessor_config.json";
+  bundle.preprocessor = on_disk_at(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
+  bundle.tokenizer = load_tokenizer(bundle.folder);
+  return bundle;
+}
+
+Bundle from_registry(const std::string& spec, const BundleOptions& options) {
+  const auto colon = spec.find(':');
+  const auto& entry = find_entry(spec.substr(0, colon));
+  Bundle bundle;
+  bundle.spec = spec;
+  bundle.config = variant_config(entry, colon == std::string::npos ? "" : spec.substr(colon + 1));
+  build_model(bundle, options, spec);
+  bundle.model->init_weights();
+  bundle.preprocessor = card(entry.name).value("preprocess", Json::object());
+  bundle.report.source = spec + " (fresh weights)";
+  return bundle;
+}
+
+bool names_network(const std::string& spec) {
+  const std::string name = spec.substr(0, spec.find(':'));
+  for (const auto& entry : registry()) {
+    const auto aliases = card(entry.name).value("aliases", Json::array());
+    if (entry.name == name || std::find(aliases.begin(), aliases.end(), Json(name)) != aliases.end()) return true;
+  }
+  return false;
+}
+
+void log_report(const Bundle& bundle) {
+  const auto& report = bundle.report;
+  if (report.missing.empty() && report.mismatched.empty() && report.unexpected.empty()) spdlog::debug(report.text());
+  else spdlog::warn("loaded with misfits that were accepted\n{}", report.text());
+}
+
+// ---- saving ----
+
+void copy_whole_file(const fs::path& from, const fs::path& to) {
+  constexpr uint64_t kMaxBytes = 512u << 20;  // the largest tokenizer files have some 40 MB
+  std::error_code error;
+  if (fs::equivalent(from, to, error)) return;
+  weights::write_file_atomically(to, weights::read_text_file(from, kMaxBytes));
+}
+
+void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  for (const auto& name : tokenizers::tokenizer_files()) {
+    if (on_disk_at(from / name)) copy_whole_file(from / name, to / name);
+  }
+}
+
+// sentence-transformers keeps the steps after the encoder in modules.json and numbered folders.
+void copy_sentence_modules(const fs::path& from, const fs::path& to) {
+  for (const char* name : {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"}) {
+    if (on_disk_at(from / name)) copy_whole_file(from / name, to / name);
+  }
+  static const std::regex module_folder("[0-9]+_[A-Za-z]+");
+  for (const auto& item : fs::directory_iterator(from)) {
+    const fs::path name = item.path().filename();
+    if (!std::regex_match(name.string(), module_folder) || !on_disk_at(item.path() / "config.json")) continue;
+    fs::create_directories(to / name);
+    copy_whole_file(item.path() / "config.json", to / name / "config.json");
+  }
+}
+
+std::string dtype_of(const Model& model) {
+  for (const auto& parameter : model.parameters()) {
+    if (parameter.scalar_type() == at::kBFloat16) return "bfloat16";
+    if (parameter.scalar_type() == at::kHalf) return "float16";
+    if (parameter.scalar_type() == at::kFloat) return "float32";
+  }
+  return "float32";
+}
+
+Json config_to_save(const Bundle& bundle) {
+  Json config = bundle.config;
+  config.erase("torch_dtype");  // the older name of "dtype"
+  config["dtype"] = dtype_of(*bundle.model);
+  const auto& architectures = card(bundle.entry->name).at("architectures");
+  if (!config.contains("architectures")) config["architectures"] = {architectures.begin().key()};
+  if (!config.contains("model_type")) config["model_type"] = card(bundle.entry->name).at("model_types").front();
+  if (head_classes(*bundle.entry, *bundle.model) == static_cast<int64_t>(bundle.labels.size()) && !bundle.labels.empty()) {
+    put_labels(config, bundle.labels);
+  }
+  return config;
+}
+
+}  // namespace bundle_detail
+
+Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
+  const auto dtype = bundle_detail::parse_dtype(options.dtype);
+  const bool folder = bundle_detail::on_disk_at(fs::path(spec) / "config.json");
+  if (!folder && !bundle_detail::names_network(spec)) bundle_detail::throw_not_found(spec);
+  Bundle bundle = folder ? bundle_detail::from_folder(spec, options, dtype) : bundle_detail::from_registry(spec, options);
+  bundle_detail::finish_model(bundle, options, device, dtype);
+  bundle_detail::log_report(bundle);
+  return bundle;
+}
+
+void save_bundle(const Bundle& bundle, const fs::path& folder) {
+  constexpr uint64_t kOneFile = uint64_t{1} << 50;
+  fs::create_directories(folder);
+  weights::save_sharded(folder, weights::state_dict(*bundle.model, /*with_aliases=*/false), {{"format", "pt"}}, kOneFile);
+  weights::write_file_atomically(folder / "config.json", bundle_detail::config_to_save(bundle).dump(2) + "\n");
+  if (!bundle.preprocessor.empty()) {
+    weights::write_file_atomically(folder / "preprocessor_config.json", bundle.preprocessor.dump(2) + "\n");
+  }
+  if (bundle.folder.empty()) return;
+  bundle_detail::copy_tokenizer(bundle.folder, folder);
+  if (bundle.task == "embedding") bundle_detail::copy_sentence_modules(bundle.folder, folder);
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,316 @@
+// zoo bench: seconds of networks over batch sizes, lengths, element types and devices.
+#include <ATen/Parallel.h>
+#include <torch/cuda.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <iostream>
+#include <numeric>
+
+#include "app/bundle.h"
+#include "app/cli.h"
+#include "app/machine.h"
+#include "app/report/progress.h"
+#include "app/report/table.h"
+#include "models/blocks/linear.h"
+#include "models/names.h"
+#include "models/registry.h"
+
+namespace zoo::app {
+namespace bench_detail {
+
+struct Options {
+  std::vector<std::string> models, dtypes = {"float32"}, devices;
+  std::vector<int64_t> batches = {1}, lengths = {128}, sizes;
+  std::string mode = "inference", task;
+  int64_t repeat = 30, warmup = 5;
+  double min_time = 0;
+  bool markdown = false, csv = false;
+};
+
+struct Case {
+  std::string model, dtype;
+  at::Device device = at::kCPU;
+  int64_t batch = 1, length = 0, size = 0;  // length, size: 0 where the network has none
+};
+
+struct Result {
+  Case what;
+  double mean = 0, deviation = 0, median = 0, fastest = 0;  // seconds of one batch
+  int64_t runs = 0;
+  uint64_t peak_bytes = 0;  // CPU: resident memory of the process; CUDA: allocated on the device
+  std::string error;
+};
+
+// ---- inputs ----
+
+int64_t dimension(const std::string& symbol, const Case& c, const Json& config) {
+  if (symbol == "B") return c.batch;
+  if (symbol == "T") return c.length;
+  if (symbol.find_first_not_of("0123456789") == std::string::npos) return std::stoll(symbol);
+  return config.at(symbol).get<int64_t>();
+}
+
+Tensors random_inputs(const Bundle& bundle, const Case& c, at::ScalarType dtype) {
+  Tensors inputs;
+  for (const auto& spec : bundle.entry->inputs(bundle.config)) {
+    std::vector<int64_t> shape;
+    for (const auto& symbol : spec.shape) shape.push_back(dimension(symbol, c, bundle.config));
+    at::Tensor value;
+    if (spec.dtype == "float32") value = at::empty(shape, at::kFloat).uniform_(spec.low, spec.high).to(dtype);
+    else value = at::randint(static_cast<int64_t>(spec.low), static_cast<int64_t>(spec.high), shape, at::kLong);
+    inputs[spec.name] = (spec.dtype == "bool" ? value.to(at::kBool) : value).to(c.device);
+  }
+  return inputs;
+}
+
+bool takes(const Bundle& bundle, const std::string& symbol) {
+  for (const auto& spec : bundle.entry->inputs(bundle.config)) {
+    if (std::find(spec.shape.begin(), spec.shape.end(), symbol) != spec.shape.end()) return true;
+  }
+  return false;
+}
+
+// ---- measuring ----
+
+void infer(Model& model, const Tensors& inputs) {
+  const at::NoGradGuard no_grad;
+  model.forward(inputs);
+}
+
+// Forward, mean of squares of every floating-point output, backward. No optimizer: its cost does not depend on the network.
+void train(Model& model, const Tensors& inputs) {
+  at::Tensor loss;
+  for (const auto& [name, output] : model.forward(inputs)) {
+    if (!output.is_floating_point() || !output.requires_grad()) continue;
+    const at::Tensor part = output.to(at::kFloat).square().mean();
+    loss = loss.defined() ? loss + part : part;
+  }
+  loss.backward();
+  for (auto& parameter : model.parameters()) parameter.mutable_grad() = at::Tensor();
+}
+
+double seconds_of(const std::function<void()>& work, at::Device device) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  if (device.is_cuda()) torch::cuda::synchronize(device.index());
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void reset_peak(at::Device device) {
+  if (device.is_cuda()) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(device.index());
+  else reset_peak_resident_bytes();
+}
+
+uint64_t peak(at::Device device) {
+  if (!device.is_cuda()) return peak_resident_bytes();
+  const auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index());
+  return static_cast<uint64_t>(stats.allocated_bytes[0].peak);
+}
+
+void summarise(std::vector<double> seconds, Result& result) {
+  const auto count = static_cast<double>(seconds.size());
+  result.runs = static_cast<int64_t>(seconds.size());
+  result.mean = std::accumulate(seconds.begin(), seconds.end(), 0.0) / count;
+  double squares = 0;
+  for (const double s : seconds) squares += (s - result.mean) * (s - result.mean);
+  result.deviation = seconds.size() > 1 ? std::sqrt(squares / (count - 1)) : 0.0;
+  std::sort(seconds.begin(), seconds.end());
+  const size_t middle = seconds.size() / 2;
+  result.median = seconds.size() % 2 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+  result.fastest = seconds.front();
+}
+
+Result measure(const Bundle& bundle, const Case& c, at::ScalarType dtype, const Options& options) {
+  Result result;
+  result.what = c;
+  try {
+    const Tensors inputs = random_inputs(bundle, c, dtype);
+    const auto step = options.mode == "training" ? train : infer;
+    const auto work = [&] { step(*bundle.model, inputs); };
+    reset_peak(c.device);
+    for (int64_t i = 0; i < options.warmup; ++i) seconds_of(work, c.device);
+    std::vector<double> seconds;
+    double total = 0;
+    while (static_cast<int64_t>(seconds.size()) < options.repeat || total < options.min_time) {
+      seconds.push_back(seconds_of(work, c.device));
+      total += seconds.back();
+    }
+    summarise(std::move(seconds), result);
+    result.peak_bytes = peak(c.device);
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    result.error = text.substr(0, text.find('\n'));
+  }
+  return result;
+}
+
+// ---- the grid ----
+
+Bundle load(const std::string& model, at::Device device, const std::string& dtype, int64_t size, const Options& options) {
+  BundleOptions wanted;
+  wanted.task = options.task;
+  wanted.dtype = dtype;
+  wanted.for_training = options.mode == "training";
+  if (size == 0) return load_bundle(model, device, wanted);
+  const auto plain = load_bundle(model, at::kCPU, wanted);
+  for (const char* key : {"image_size", "img_size"}) {
+    if (plain.config.contains(key)) wanted.config_overrides[key] = size;
+  }
+  if (wanted.config_overrides.empty()) throw UsageError("--size: " + model + " takes no pictures (its config names no image size)");
+  return load_bundle(model, device, wanted);
+}
+
+int64_t picture_size(const Bundle& bundle) {
+  for (const auto& spec : bundle.entry->inputs(bundle.config)) {
+    if (spec.name == "image") return dimension(spec.shape.back(), {}, bundle.config);
+  }
+  return 0;
+}
+
+const std::map<std::string, at::ScalarType>& known_dtypes() {
+  static const std::map<std::string, at::ScalarType> known = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}};
+  return known;
+}
+
+void check(const Options& options) {
+  for (const auto& dtype : options.dtypes) {
+    if (!known_dtypes().count(dtype)) throw UsageError("--dtype names '" + dtype.substr(0, 80) + "'; expected float32, bfloat16 or float16");
+  }
+  for (const auto* list : {&options.batches, &options.lengths, &options.sizes}) {
+    for (const int64_t value : *list) {
+      if (value < 1 || value > (int64_t{1} << 24)) throw UsageError("batch, length and size must lie in 1 to 2^24; seen " + std::to_string(value));
+    }
+  }
+  if (options.markdown && options.csv) throw UsageError("--markdown and --csv exclude each other");
+}
+
+std::vector<at::Device> chosen_devices(const Options& options, const Common& common) {
+  if (options.devices.empty()) return {common.resolved_device()};
+  std::vector<at::Device> devices;
+  for (const auto& name : options.devices) {
+    Common one = common;
+    one.device = name;
+    devices.push_back(one.resolved_device());
+  }
+  return devices;
+}
+
+std::vector<Result> measure_all(const Options& options, const Common& common) {
+  const auto sizes = options.sizes.empty() ? std::vector<int64_t>{0} : options.sizes;
+  const auto devices = chosen_devices(options, common);
+  std::vector<Result> results;
+  Progress progress("bench", static_cast<int64_t>(options.models.size() * devices.size() * options.dtypes.size() * sizes.size()), "networks");
+  for (const auto& model : options.models) {
+    for (const auto& device : devices) {
+      for (const auto& dtype : options.dtypes) {
+        for (const int64_t size : sizes) {
+          const Bundle bundle = load(model, device, dtype, size, options);
+          const auto lengths = takes(bundle, "T") ? options.lengths : std::vector<int64_t>{0};
+          for (const int64_t batch : options.batches) {
+            for (const int64_t length : lengths) {
+              results.push_back(measure(bundle, {model, dtype, device, batch, length, picture_size(bundle)}, known_dtypes().at(dtype), options));
+            }
+          }
+          progress.add(1, model);
+        }
+      }
+    }
+  }
+  return results;
+}
+
+// ---- printing ----
+
+Json describe(const Result& result) {
+  const auto& c = result.what;
+  Json json = {{"model", c.model}, {"device", c.device.str()}, {"dtype", c.dtype}, {"batch", c.batch}};
+  if (c.length > 0) json["length"] = c.length;
+  if (c.size > 0) json["size"] = c.size;
+  if (!result.error.empty()) {
+    json["error"] = result.error;
+    return json;
+  }
+  json.update({{"runs", result.runs}, {"mean_seconds", result.mean}, {"deviation_seconds", result.deviation},
+               {"median_seconds", result.median}, {"fastest_seconds", result.fastest},
+               {"throughput", static_cast<double>(c.batch) / result.mean}, {"peak_bytes", result.peak_bytes}});
+  return json;
+}
+
+Table table_of(const std::vector<Result>& results) {
+  Table table({{"model"}, {"device"}, {"dtype"}, {"batch", true}, {"length/size", true}, {"mean ms", true}, {"dev", true}, {"median ms", true},
+               {"samples/s", true}, {"peak memory", true}, {"runs", true}});
+  for (const auto& result : results) {
+    const auto& c = result.what;
+    const int64_t extent = std::max(c.length, c.size);
+    const std::string where = extent > 0 ? std::to_string(extent) : "-";
+    if (!result.error.empty()) {
+      table.add({c.model, c.device.str(), c.dtype, std::to_string(c.batch), where, "failed: " + result.error, "", "", "", "", ""});
+      continue;
+    }
+    table.add({c.model, c.device.str(), c.dtype, std::to_string(c.batch), where, fixed_text(result.mean * 1e3, 3), fixed_text(result.deviation * 1e3, 3),
+               fixed_text(result.median * 1e3, 3), fixed_text(static_cast<double>(c.batch) / result.mean, 1), bytes_text(result.peak_bytes),
+               std::to_string(result.runs)});
+  }
+  return table;
+}
+
+Json environment(const Options& options) {
+  return {{"mode", options.mode}, {"cpu", cpu_name()}, {"threads", at::get_num_threads()}, {"linear_kernel", linear_kernel_name()},
+          {"zoo", ZOO_VERSION}, {"libtorch", TORCH_VERSION}, {"warmup", options.warmup}, {"repeat", options.repeat},
+          {"min_time", options.min_time}};
+}
+
+int run(const Options& options, const Common& common) {
+  check(options);
+  const auto results = measure_all(options, common);
+  const bool failed = std::any_of(results.begin(), results.end(), [](const Result& r) { return !r.error.empty(); });
+  const Json about = environment(options);
+  if (common.json) {
+    Json list = Json::array();
+    for (const auto& result : results) list.push_back(describe(result));
+    print_json({{"environment", about}, {"results", list}});
+    return failed;
+  }
+  const Table table = table_of(results);
+  if (options.csv) {
+    std::cout << table.csv();
+    return failed;
+  }
+  const std::string what = options.mode == "training" ? "training (forward, loss, backward; no optimizer)" : "inference";
+  const std::string head = what + "; " + about["cpu"].get<std::string>() + ", " + about["threads"].dump() + " threads, linear kernel " +
+                           about["linear_kernel"].get<std::string>() + ", zoo " ZOO_VERSION ", LibTorch " TORCH_VERSION + ", " +
+                           std::to_string(options.warmup) + " runs of warm-up left out";
+  std::cout << head << "\n\n" << (options.markdown ? table.markdown() : table.text());
+  return failed;
+}
+
+Action declare(CLI::App& command, Common& common) {
+  auto options = std::make_shared<Options>();
+  command.add_option("X", options->models, "checkpoint folders or name[:variant]")->required();
+  command.add_option("--batch", options->batches, "batch sizes, e.g. 1,8,32")->delimiter(',')->capture_default_str();
+  command.add_option("--length", options->lengths, "tokens in a text, e.g. 32,128")->delimiter(',')->capture_default_str();
+  command.add_option("--size", options->sizes, "side of the pictures in pixels; default: the network's own")->delimiter(',');
+  command.add_option("--dtype", options->dtypes, "float32, bfloat16, float16")->delimiter(',')->capture_default_str();
+  command.add_option("--devices", options->devices, "several devices, e.g. cpu,cuda; default: --device")->delimiter(',');
+  command.add_option("--mode", options->mode, "inference or training")->check(CLI::IsMember({"inference", "training"}))->capture_default_str();
+  command.add_option("--task", options->task, "the head to measure; default: the checkpoint's own");
+  command.add_option("--repeat", options->repeat, "runs that count, at least")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command.add_option("--warmup", options->warmup, "runs before that, left out")->check(CLI::Range(0, 1000000))->capture_default_str();
+  command.add_option("--min-time", options->min_time, "go on until the runs that count took this many seconds")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
+  command.add_flag("--markdown", options->markdown, "a Markdown table");
+  command.add_flag("--csv", options->csv, "CSV");
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace bench_detail
+
+Verb bench_verb() {
+  return {"bench", "time networks over batch sizes, lengths, element types and devices",
+          "  zoo bench bert:minilm-l6 --batch 1,8 --length 32,128\n"
+          "  zoo bench vit:base_patch16_224 cct:cct_7_3x1_32 --batch 8 --markdown\n"
+          "  zoo bench FOLDER --mode training --dtype float32,bfloat16 --json\n",
+          bench_detail::declare};
+}
+
+}  // namespace zoo::app
