@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "app/cli.h"
@@ -69,13 +70,15 @@ std::string option_text(const Json& options, const char* key) {
 }
 
 // A first line is a header when it holds a known or wanted column name, or when its last field, where the
-// label stands in files without a header, is no other line's label.
+// label stands in files without a header, is no other line's label though labels recur.
 bool looks_like_header(const data::Table& table, const Names& wanted) {
   const Names& first = table.rows.front();
   for (const Names* known : {&kTextColumns, &kLabelColumns, &wanted})
     if (find_any(first, *known)) return true;
-  const auto same_label = [&](const Names& row) { return row.back() == first.back(); };
-  return table.rows.size() > 1 && std::none_of(table.rows.begin() + 1, table.rows.end(), same_label);
+  constexpr size_t kRecur = 4;  // times, on average
+  std::set<std::string> others;
+  for (size_t i = 1; i < table.rows.size(); ++i) others.insert(table.rows[i].back());
+  return !others.empty() && others.count(first.back()) == 0 && kRecur * others.size() < table.rows.size();
 }
 
 // Option "columns", one text for all: "text,label" or "text,pair,label", as the options of the single

@@ -157,6 +157,10 @@ TEST_CASE("text examples become padded batches with the network's label ids", "[
   CHECK(task.open(other, bundle, named)->size() == 1);
   named.options = {{"columns", "phrase,mood"}};
   CHECK(task.open(other, bundle, named)->size() == 1);
+  std::string rows = "phrase,mood\n";  // unknown names, but "mood" is no label of the twelve rows
+  for (int i = 0; i < 6; ++i) rows += "bad movie,negative\na great film !,positive\n";
+  CHECK_THROWS_WITH(task.open(folder.write("unknown.csv", rows), bundle, {}),
+                    ContainsSubstring("phrase, mood"));
   named.options = {{"columns", "phrase"}};
   CHECK_THROWS_WITH(task.open(other, bundle, named), ContainsSubstring("text,label"));
 }
