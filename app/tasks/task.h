@@ -20,7 +20,11 @@ class Dataset {
   virtual Tensors get(std::span<const int64_t> indices, bool training, uint64_t seed) const = 0;
   // A cheap measure of an example's cost (token count), for length-sorted batches in evaluation; 0 = all alike.
   virtual int64_t length(int64_t /*index*/) const { return 0; }
-  virtual std::vector<std::string> labels() const { return {}; }  // class names the data knows
+  // How many examples an evaluation takes at once when nobody says.
+  virtual int64_t batch_size() const { return 64; }
+  // Class names by the number that "labels" use: the bundle's, or (DataOptions::training) the data's own.
+  virtual std::vector<std::string> labels() const { return {}; }
+  virtual std::string split() const { return {}; }  // the split that was opened; empty: the data has none
   virtual std::string describe(int64_t index) const { return std::to_string(index); }  // file name, text ... for reports
 };
 
@@ -35,6 +39,9 @@ class Metrics {
 
 struct DataOptions {
   std::string split;   // "train", "validation", "test"; empty: the data's only or natural one
+  // For learning from: class names that the bundle does not know are no error (labels() tells them and the trainer fits the
+  // head), and "train" means everything where the data has no splits.
+  bool training = false;
   Json options = Json::object();  // task-specific: column names, max_length, augmentation ...
   int64_t limit = 0;   // only the first n examples; 0 = all
 };
@@ -53,10 +60,14 @@ class Task {
  public:
   virtual ~Task() = default;
   virtual std::string name() const = 0;
+  // The head of the network that it works on, for BundleOptions::task: sentence pairs, say, need the bare encoder.
+  virtual std::string head() const { return name(); }
   virtual std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const = 0;
   virtual at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const = 0;  // scalar, differentiable
   virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle) const = 0;
   virtual std::string primary_metric() const = 0;   // higher is better, e.g. "accuracy"
+  // Once, before training: completes what will be saved beside the weights (preprocessor_config.json, say).
+  virtual void prepare_training(Bundle& /*bundle*/) const {}
   // One forward pass from batch to what loss() and metrics read; most tasks just call the network.
   virtual Tensors forward(Model& model, const Tensors& batch) const { return model.forward(batch); }
   // `zoo run`: predicts and writes or prints; returns the JSON document for --json.
