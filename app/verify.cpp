@@ -91,6 +91,12 @@ const Entry& entry_of(const Fixture& fixture) {
 
 Json config_of(const Fixture& fixture, const Entry& entry) {
   Json config = fixture.config;
+  if (const auto found = config.find("variant"); found != config.end() && found->is_string()) {  // a variant, with changes
+    Json changed = variant_config(entry, found->get<std::string>());
+    config.erase("variant");
+    changed.update(config);
+    config = changed;
+  }
   const auto& known = card(entry.name).at("architectures");
   const bool named = config.contains("architectures") && config["architectures"].is_array() && !config["architectures"].empty();
   if (!named && known.contains(fixture.reference_class)) config["architectures"] = {fixture.reference_class};
@@ -127,8 +133,8 @@ class Prover {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
-    model_ = entry_.make(config_of(fixture, entry_));
-    model_->init_weights();  // whatever the fixture does not fill (constant buffers) keeps its constructed value
+    config_ = config_of(fixture, entry_);
+    model_ = entry_.make(config_);
     model_->eval();
     for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
     for (const auto& item : model_->named_buffers()) here_[item.key()] = item.value();
@@ -145,7 +151,9 @@ class Prover {
     Tensors outputs;
     {
       Trace trace(*model_);
-      outputs = model_->forward(inputs());
+      const auto given = inputs();
+      check_inputs(entry_.name, entry_.inputs(config_), given);
+      outputs = model_->forward(given);
       compare_intermediates(trace);
     }
     compare_outputs(outputs);
@@ -193,6 +201,7 @@ class Prover {
   void fill() {
     if (!fixture_.weights.empty()) return load_weights();
     at::NoGradGuard no_grad;
+    model_->init_weights();  // whatever the fixture does not fill (constant tables) keeps its constructed value
     for (const auto& [key, shape] : fixture_.keys.items()) {
       auto tensor = here_.at(map_(key));
       tensor.copy_(weights::fill_values(key, tensor.sizes(), fixture_.seed));
@@ -344,6 +353,7 @@ class Prover {
   const std::filesystem::path weights_;
   Proof& proof_;
   const Entry& entry_;
+  Json config_;
   std::shared_ptr<Model> model_;
   std::map<std::string, at::Tensor> here_;
   std::vector<Rename> renames_;
@@ -370,6 +380,8 @@ Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::p
     verify_detail::Prover(fixture, weights, proof).run();
   } catch (const c10::Error& error) {
     proof.problems.push_back(error.what_without_backtrace());
+  } catch (const Json::exception& error) {
+    proof.problems.push_back(std::string("the fixture's metadata is not what tests/reference/fixture.py writes: ") + error.what());
   } catch (const std::exception& error) {
     proof.problems.push_back(error.what());
   }

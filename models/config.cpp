@@ -48,16 +48,15 @@ const Json* Fields::find(const std::string& key) {
 }
 
 template <class T>
-void Fields::whole(const std::string& key, T& value, int64_t low) {
+void Fields::whole(const std::string& key, T& value, int64_t low, int64_t high) {
   if (mode_ == Mode::write) { json_[key] = value; return; }
   const Json* seen = find(key);
   if (!seen) return;
-  constexpr int64_t kHigh = int64_t{1} << 31;
-  const std::string expected = "a whole number from " + std::to_string(low) + " to 2^31";
+  const std::string expected = "a whole number from " + std::to_string(low) + " to " + std::to_string(high);
   if (!seen->is_number_integer()) wrong(key, *seen, expected);
-  if (seen->is_number_unsigned() && seen->get<uint64_t>() > static_cast<uint64_t>(kHigh)) wrong(key, *seen, expected);
+  if (seen->is_number_unsigned() && seen->get<uint64_t>() > static_cast<uint64_t>(high)) wrong(key, *seen, expected);
   value = seen->get<int64_t>();
-  if (value < low || value > kHigh) wrong(key, *seen, expected);
+  if (value < low || value > high) wrong(key, *seen, expected);
 }
 
 template <class T>
@@ -71,6 +70,7 @@ void Fields::real(const std::string& key, T& value, double low, bool low_open, d
 }
 
 void Fields::size(const std::string& key, int64_t& value) { whole(key, value, 1); }
+void Fields::depth(const std::string& key, int64_t& value) { whole(key, value, 1, 1024); }
 void Fields::count(const std::string& key, int64_t& value) { whole(key, value, 0); }
 
 void Fields::number(const std::string& key, double& value) {

@@ -23,6 +23,7 @@ class Fields {
 
   void size(const std::string& key, int64_t& value);        // 1 .. 2^31
   void optional_size(const std::string& key, int64_t& value);  // null or absent: the value stays
+  void depth(const std::string& key, int64_t& value);       // 1 .. 1024: how often a layer repeats
   void count(const std::string& key, int64_t& value);       // 0 .. 2^31
   void number(const std::string& key, double& value);       // finite
   void probability(const std::string& key, double& value);  // 0 <= p < 1
@@ -49,7 +50,7 @@ class Fields {
  private:
   const Json* find(const std::string& key);
   template <class T>
-  void whole(const std::string& key, T& value, int64_t low);
+  void whole(const std::string& key, T& value, int64_t low, int64_t high = int64_t{1} << 31);
   template <class T>
   void real(const std::string& key, T& value, double low, bool low_open, double high, const char* range);
   [[noreturn]] void wrong(const std::string& key, const Json& seen, const std::string& expected) const;

@@ -1,6 +1,9 @@
 #include "models/model.h"
 
+#include <stdexcept>
+
 #include "models/blocks/linear.h"
+#include "models/names.h"
 
 namespace zoo {
 
@@ -10,9 +13,49 @@ void Model::init_modules() {
   }
 }
 
-void Model::prepare_for_inference() {
+void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& done) {
   for (const auto& module : modules(/*include_self=*/false)) {
-    if (auto* linear = dynamic_cast<LinearImpl*>(module.get())) linear->pack();
+    auto* linear = dynamic_cast<LinearImpl*>(module.get());
+    if (linear && linear->pack() && done) done(linear->weight);
+  }
+}
+
+namespace model_detail {
+
+std::string shape_text(at::IntArrayRef sizes) {
+  std::vector<std::string> words;
+  for (const auto size : sizes) words.push_back(std::to_string(size));
+  return "[" + join(words) + "]";
+}
+
+bool fits(const std::vector<std::string>& shape, at::IntArrayRef sizes) {
+  if (shape.size() != sizes.size()) return false;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool fixed = shape[i].find_first_not_of("0123456789") == std::string::npos;
+    if (fixed && shape[i] != std::to_string(sizes[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace model_detail
+
+void check_inputs(const std::string& model, const std::vector<InputSpec>& specs, const Tensors& inputs) {
+  for (const auto& spec : specs) {
+    const std::string wanted = "[" + join(spec.shape) + "] " + spec.dtype;
+    const auto found = inputs.find(spec.name);
+    if (found == inputs.end()) {
+      if (spec.name == "mask" || spec.name == "token_types") continue;
+      std::vector<std::string> given;
+      for (const auto& [name, tensor] : inputs) given.push_back(name);
+      throw std::invalid_argument(model + ": input '" + spec.name + "' is missing; expected " + wanted + ", given: " + join(given));
+    }
+    const auto& tensor = found->second;
+    const auto type = spec.dtype == "int64" ? at::kLong : at::kBool;
+    const bool right_type = spec.dtype == "float32" ? tensor.is_floating_point() : tensor.scalar_type() == type;
+    if (!right_type || !model_detail::fits(spec.shape, tensor.sizes())) {
+      throw std::invalid_argument(model + ": input '" + spec.name + "' is " + model_detail::shape_text(tensor.sizes()) + " " +
+                                  c10::toString(tensor.scalar_type()) + "; expected " + wanted);
+    }
   }
 }
 

@@ -33,7 +33,8 @@ struct Model : Module {
   virtual at::Tensor adapt(const std::string& /*key*/, const at::Tensor& /*from_file*/, at::IntArrayRef /*wanted*/) { return {}; }
 
   // Once, after loading and before inference only: packs weights for faster layers. Training afterwards is an error.
-  void prepare_for_inference();
+  // `done` hears of each weight that now has a packed copy, so that its owner may let its memory go to disk.
+  void prepare_for_inference(const std::function<void(const at::Tensor& weight)>& done = nullptr);
 
  protected:
   void init_modules();
@@ -47,6 +48,10 @@ struct InputSpec {
   std::string dtype = "float32";
   double low = -1.0, high = 1.0;
 };
+
+// Throws std::invalid_argument that names the network, the input, what was given and what is wanted, when one that the
+// network reads is missing, has another number of axes, or another fixed size. Optional ones: mask, token_types.
+void check_inputs(const std::string& model, const std::vector<InputSpec>& specs, const Tensors& inputs);
 
 // What the registry knows of one network beyond its JSON card: how to build it and what it eats.
 struct Entry {

@@ -115,11 +115,12 @@ void LinearImpl::init() {
   if (bias.defined()) bias.uniform_(-bound, bound);
 }
 
-void LinearImpl::pack() {
+bool LinearImpl::pack() {
   namespace d = linear_detail;
-  if (!d::kernels().pointwise || !d::kernels().reorder || !weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return;
+  if (!d::kernels().pointwise || !d::kernels().reorder || !weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return false;
   at::NoGradGuard no_grad;
   packed_ = d::kernels().reorder->call(weight.detach(), std::nullopt);
+  return true;
 }
 
 Tensor LinearImpl::forward(const Tensor& x) {

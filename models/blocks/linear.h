@@ -15,7 +15,7 @@ class LinearImpl : public Module {
   Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
   void init() override;             // PyTorch's default: uniform in +-1/sqrt(in)
   // Prepares for inference: keeps a copy of the weight in the kernel's layout if that is faster here, else does nothing.
-  void pack();
+  bool pack();  // whether there is a packed copy now
 
   Tensor weight;  // [out, in]
   Tensor bias;    // [out] or undefined

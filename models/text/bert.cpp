@@ -22,7 +22,7 @@ struct Config {
   void fields(Fields& f) {
     f.size("vocab_size", vocab_size);
     f.size("hidden_size", hidden_size);
-    f.size("num_hidden_layers", num_hidden_layers);
+    f.depth("num_hidden_layers", num_hidden_layers);
     f.size("num_attention_heads", num_attention_heads);
     f.size("intermediate_size", intermediate_size);
     f.size("max_position_embeddings", max_position_embeddings);

@@ -33,7 +33,7 @@ struct Config {
     if (!convolutional()) kernel_size = 16;  // each class has its own default
     f.size("kernel_size", kernel_size);
     if (convolutional()) {
-      f.size("n_conv_layers", n_conv_layers);
+      f.depth("n_conv_layers", n_conv_layers);
       stride = std::max<int64_t>(1, kernel_size / 2 - 1);  // the factories' rule when neither is given
       padding = std::max<int64_t>(1, kernel_size / 2);
       f.size("stride", stride);
@@ -45,7 +45,7 @@ struct Config {
     f.probability("dropout", dropout);
     f.probability("attention_dropout", attention_dropout);
     f.probability("stochastic_depth", stochastic_depth);
-    f.size("num_layers", num_layers);
+    f.depth("num_layers", num_layers);
     f.size("num_heads", num_heads);
     f.number("mlp_ratio", mlp_ratio);
     f.labels("num_classes", num_classes);
@@ -97,7 +97,7 @@ struct TokenizerImpl : Module {
       }
       mark("conv_layers." + std::to_string(i), x);
     }
-    return x.flatten(2, 3).transpose(1, 2);  // [B, N, D]
+    return mark("conv_layers", x).flatten(2, 3).transpose(1, 2);  // [B, N, D]
   }
 };
 ZOO_MODULE(Tokenizer);
