@@ -14,7 +14,8 @@ endif()
 
 add_library(zoo_pch OBJECT cmake/pch.cpp)
 target_link_libraries(zoo_pch PUBLIC zoo_torch)
-target_compile_options(zoo_pch PRIVATE -Wall -Wextra)
+target_compile_options(zoo_pch PRIVATE -fPIC -Wall -Wextra)
+set_target_properties(zoo_pch PROPERTIES POSITION_INDEPENDENT_CODE OFF)
 target_include_directories(zoo_pch PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}>)
 target_precompile_headers(zoo_pch PRIVATE cmake/pch.h)
 target_compile_options(zoo_pch PRIVATE -Winvalid-pch -fpch-preprocess)
@@ -23,7 +24,9 @@ function(zoo_use_torch target)
   target_link_libraries(${target} PUBLIC zoo_torch nlohmann_json::nlohmann_json)
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}>)
   target_precompile_headers(${target} REUSE_FROM zoo_pch)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Winvalid-pch -fpch-preprocess)
+  # -fPIC for programs too: with -fPIE they could not use the precompiled header.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC -Wall -Wextra -Winvalid-pch -fpch-preprocess)
 endfunction()
 
 # zoo_library(name folder [EXCLUDE file...]): a static library of every source under a folder.
