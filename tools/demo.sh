@@ -39,5 +39,6 @@ run "$zoo" run "$demo/cct" "$picture"
 
 heading "3. The proofs: every network against its reference"
 run "$zoo" verify --all
+run "$zoo" verify --fixture tests/fixtures/checkpoints/minilm.safetensors --weights "$minilm"  # the full checkpoint, real sentences
 
 heading "Done in $(elapsed "$start") s. The report with curves, confusion matrix and worst mistakes: $repository/$demo/cct/report.html"
