@@ -2,6 +2,7 @@
 # Every target does what is missing of: system packages, LibTorch, configure, build. CMake does the building (CMakeLists.txt);
 # this file and tools/ are the way to it.
 PREFIX ?= /usr/local
+BENCH ?= bert:minilm-l6 cct:cct_7_3x1_32 vit:base_patch16_224 --batch 1,8
 export TORCH CUDA CMAKE_ARGS
 
 .DEFAULT_GOAL := build
@@ -17,7 +18,7 @@ test:  ## build everything and run all tests
 demo:  ## a real checkpoint at work, a network trained in minutes, and the table of proofs
 	@tools/demo.sh
 
-bench: build  ## speed of every network's tiny variant on this machine (BENCH="..." replaces the arguments of zoo bench)
+bench: build  ## speed of some networks on this machine (BENCH="..." replaces the arguments of zoo bench)
 	@build/zoo bench $(BENCH)
 
 install:  ## program, headers, libraries and CMake package into PREFIX (default /usr/local)
