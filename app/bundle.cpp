@@ -7,6 +7,8 @@
 
 #include "app/cli.h"
 #include "app/json_file.h"
+#include "app/machine.h"
+#include "app/tasks/task.h"
 #include "models/names.h"
 #include "models/registry.h"
 #include "weights/files.h"
@@ -31,11 +33,10 @@ bool on_disk_at(const fs::path& path) {
       " (zoo list shows all)");
 }
 
-// Similarity and linkage work on sentence embeddings: they need the head of that task.
-std::string head_task(const Entry& entry, const std::string& task) {
-  const auto served = tasks_of(entry);
-  const auto serves = [&](const std::string& name) { return std::find(served.begin(), served.end(), name) != served.end(); };
-  return (task == "similarity" || task == "linkage") && !serves(task) && serves("embedding") ? "embedding" : task;
+// The head that a task works on: similarity, say, needs the bare encoder. Heads may be named directly too.
+std::string head_task(const std::string& task) {
+  const auto names = task_names();
+  return std::find(names.begin(), names.end(), task) == names.end() ? task : find_task(task).head();
 }
 
 // ---- class names ----
@@ -218,7 +219,7 @@ void build_model(Bundle& bundle, const BundleOptions& options, const std::string
     for (const auto& [key, value] : options.config_overrides.items()) bundle.config[key] = value;
     bundle.entry = &entry_for_config(bundle.config);
     if (!options.task.empty()) {
-      bundle.config = config_for_task(*bundle.entry, bundle.config, head_task(*bundle.entry, options.task));
+      bundle.config = config_for_task(*bundle.entry, bundle.config, head_task(options.task));
     }
     bundle.task = task_of(*bundle.entry, bundle.config);
     apply_classes(bundle.config, options);
@@ -240,7 +241,11 @@ void finish_model(Bundle& bundle, const BundleOptions& options, at::Device devic
   if (options.for_training) return;
   bundle.model->eval();
   for (auto& parameter : bundle.model->parameters()) parameter.set_requires_grad(false);
-  bundle.model->prepare_for_inference();
+  // A weight with a packed copy is not read again: without this a big network would need its file's size twice.
+  const bool mapped = !bundle.folder.empty();
+  bundle.model->prepare_for_inference([mapped](const at::Tensor& weight) {
+    if (mapped) release_pages(weight.const_data_ptr(), weight.nbytes());
+  });
 }
 
 std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {

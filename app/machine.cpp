@@ -1,10 +1,13 @@
 #include "app/machine.h"
 
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -111,6 +114,24 @@ uint64_t peak_resident_bytes() {
 
 void reset_peak_resident_bytes() {
   std::ofstream("/proc/self/clear_refs") << "5";  // 5 resets VmHWM to the current size (proc(5))
+}
+
+void release_pages(const void* begin, size_t bytes) {
+#ifdef MADV_PAGEOUT
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;  // a page shared with a neighbour stays
+  const auto last = (reinterpret_cast<uintptr_t>(begin) + bytes) / page * page;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_PAGEOUT);
+#endif
+}
+
+std::vector<std::string> nvidia_device_names() {
+  std::set<std::filesystem::path> folders;
+  std::error_code error;
+  for (const auto& item : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", error)) folders.insert(item.path());
+  std::vector<std::string> names;
+  for (const auto& folder : folders) names.push_back(machine_detail::proc_field((folder / "information").string(), "Model"));
+  return names;
 }
 
 std::vector<std::string> loaded_libraries() {

@@ -1,5 +1,6 @@
 // The machine the program runs on: cores, CPU features, memory.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,6 +20,11 @@ Memory memory();
 uint64_t peak_resident_bytes();   // of this process, since its start or the last reset
 void reset_peak_resident_bytes();  // does nothing where the kernel does not allow it
 
+// Lets the kernel take back memory that can be read again from its file. The contents never change; where the kernel does
+// not know the request nothing happens.
+void release_pages(const void* begin, size_t bytes);
+// Model names of the NVIDIA devices that the driver knows, in its order.
+std::vector<std::string> nvidia_device_names();
 // Paths of the shared libraries in this process, in alphabetical order.
 std::vector<std::string> loaded_libraries();
 

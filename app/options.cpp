@@ -17,7 +17,7 @@ void add_common_options(CLI::App& command, Common& common) {
       ->check(CLI::Range(0, 4096))->capture_default_str()->group(group);
   command.add_option("--seed", common.seed, "seed of all random numbers")->capture_default_str()->group(group);
   command.add_flag("--json", common.json, "one JSON document on standard output")->group(group);
-  command.add_option("--log-level", common.log_level, "trace, debug, info, warn, error or off")
+  command.add_option("--log-level", common.log_level, "how much is told on standard error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "warning", "error", "off"}))->capture_default_str()->group(group);
   command.add_option("--config", "JSON file of option names and values")->type_name("FILE.json")->group(group);
 }

@@ -256,7 +256,7 @@ Table table_of(const std::vector<Result>& results) {
 }
 
 Json environment(const Options& options) {
-  return {{"mode", options.mode}, {"cpu", cpu_name()}, {"threads", at::get_num_threads()}, {"linear_kernel", linear_kernel_name()},
+  return {{"mode", options.mode}, {"cpu", cpu_name()}, {"gpus", nvidia_device_names()}, {"threads", at::get_num_threads()}, {"linear_kernel", linear_kernel_name()},
           {"zoo", ZOO_VERSION}, {"libtorch", TORCH_VERSION}, {"warmup", options.warmup}, {"repeat", options.repeat},
           {"min_time", options.min_time}};
 }
@@ -278,9 +278,11 @@ int run(const Options& options, const Common& common) {
     return failed;
   }
   const std::string what = options.mode == "training" ? "training (forward, loss, backward; no optimizer)" : "inference";
-  const std::string head = what + "; " + about["cpu"].get<std::string>() + ", " + about["threads"].dump() + " threads, linear kernel " +
+  std::vector<std::string> names = {cpu_name()};
+  for (const auto& name : nvidia_device_names()) names.push_back(name);
+  const std::string head = what + "; " + join(names) + ", " + about["threads"].dump() + " threads, linear kernel " +
                            about["linear_kernel"].get<std::string>() + ", zoo " ZOO_VERSION ", LibTorch " TORCH_VERSION + ", " +
-                           std::to_string(options.warmup) + " runs of warm-up left out";
+                           std::to_string(options.warmup) + " runs of warm-up left out; peak memory is the whole process's on the CPU, the allocator's on a GPU";
   std::cout << head << "\n\n" << (options.markdown ? table.markdown() : table.text());
   return failed;
 }

@@ -49,17 +49,27 @@ std::string opencv_version() {
   return "";
 }
 
+std::string compiler() {
+#ifdef __clang__
+  return __VERSION__;  // "Clang 14.0.6"
+#else
+  return "gcc " __VERSION__;
+#endif
+}
+
 Json versions() {
-  return {{"zoo", ZOO_VERSION}, {"libtorch", TORCH_VERSION}, {"compiler", "gcc " __VERSION__}, {"cpp", __cplusplus},
+  return {{"zoo", ZOO_VERSION}, {"libtorch", TORCH_VERSION}, {"compiler", compiler()}, {"cpp", __cplusplus},
           {"opencv", opencv_version()}};
 }
 
 Json devices() {
+  const auto names = nvidia_device_names();
   Json list = Json::array();
   list.push_back({{"device", "cpu"}, {"name", cpu_name()}});
   const auto count = torch::cuda::device_count();
   for (int i = 0; i < count; ++i) {
-    Json one = {{"device", "cuda:" + std::to_string(i)}};
+    const auto index = static_cast<size_t>(i);
+    Json one = {{"device", "cuda:" + std::to_string(i)}, {"name", index < names.size() ? names[index] : "CUDA device"}};
     const auto [free, total] = at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(i));
     one["memory_free"] = free;
     one["memory_total"] = total;
@@ -156,9 +166,9 @@ void print_text(const Json& report) {
   }
   std::cout << "devices\n";
   for (const auto& device : report["devices"]) {
-    line(device["device"].get<std::string>(), device.contains("name") ? device["name"].get<std::string>()
-                                                                      : bytes_text(device["memory_free"].get<uint64_t>()) + " free of " +
-                                                                            bytes_text(device["memory_total"].get<uint64_t>()));
+    const std::string memory = !device.contains("memory_free") ? "" : ", " + bytes_text(device["memory_free"].get<uint64_t>()) + " free of " +
+                                                                          bytes_text(device["memory_total"].get<uint64_t>());
+    line(device["device"].get<std::string>(), device["name"].get<std::string>() + memory);
   }
   if (report["devices"].size() == 1) line("cuda", kCudaBuild ? "built in, but no device is visible" : "not in this LibTorch");
   const auto& cpu = report["cpu"];

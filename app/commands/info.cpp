@@ -111,7 +111,7 @@ Subject examine(const std::string& name) {
 }
 
 constexpr const char* kMemoryFormula =
-    "inference: weights; training: weights + gradients + two AdamW moments = 4 x weights; both at 4 bytes for each parameter "
+    "inference: weights (on the CPU some kernels keep a packed copy of the linear layers beside them); training: weights + gradients + two AdamW moments = 4 x weights; both at 4 bytes for each parameter "
     "(float32), activations come on top";
 
 Json memory(int64_t parameters) {
