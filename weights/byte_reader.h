@@ -14,7 +14,8 @@ namespace zoo::weights {
 
 class ByteReader {
  public:
-  ByteReader(const MappedFile& file, uint64_t begin, uint64_t end) : file_(&file), position_(begin), end_(end) {
+  ByteReader(const MappedFile& file, uint64_t begin, uint64_t end)
+      : file_(&file), position_(begin), end_(end) {
     file.bytes(begin, end - begin);  // throws when the range is not inside the file
   }
 
@@ -23,8 +24,9 @@ class ByteReader {
 
   std::string_view take(uint64_t count) {
     if (count > remaining()) {
-      throw std::runtime_error("ends in the middle of a record: " + std::to_string(count) + " bytes wanted at byte " +
-                               std::to_string(position_) + ", " + std::to_string(remaining()) + " left (truncated?)");
+      throw std::runtime_error("ends in the middle of a record: " + std::to_string(count) +
+                               " bytes wanted at byte " + std::to_string(position_) + ", " +
+                               std::to_string(remaining()) + " left (truncated?)");
     }
     const std::string_view bytes = file_->bytes(position_, count);
     position_ += count;
@@ -42,7 +44,8 @@ class ByteReader {
   std::string_view line() {
     const std::string_view rest = file_->bytes(position_, remaining());
     const size_t length = rest.find('\n');
-    if (length == std::string_view::npos) throw std::runtime_error("ends in the middle of a line (truncated?)");
+    if (length == std::string_view::npos)
+      throw std::runtime_error("ends in the middle of a line (truncated?)");
     position_ += length + 1;
     return rest.substr(0, length);
   }

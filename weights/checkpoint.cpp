@@ -30,9 +30,12 @@ namespace checkpoint_detail {
 constexpr std::array kPreferredNames{"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                      "pytorch_model.bin.index.json"};
 // What trainers leave beside the weights.
-const std::set<std::string> kNotWeights{"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt"};
+const std::set<std::string> kNotWeights{"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
+                                        "scaler.pt"};
 
-bool starts_with(std::string_view bytes, std::string_view prefix) { return bytes.substr(0, prefix.size()) == prefix; }
+bool starts_with(std::string_view bytes, std::string_view prefix) {
+  return bytes.substr(0, prefix.size()) == prefix;
+}
 
 // The first bytes decide, not the ending: a .bin may well hold safetensors.
 TensorFile read_tensor_file(const fs::path& path) {
@@ -40,15 +43,18 @@ TensorFile read_tensor_file(const fs::path& path) {
   const std::string_view head = file->bytes(0, std::min<uint64_t>(file->size(), 64));
   if (head.empty()) throw std::runtime_error(path.string() + ": the file is empty (interrupted download?)");
   if (starts_with(head, "version https://git-lfs")) {
-    throw std::runtime_error(path.string() + ": a Git LFS pointer, not the weights themselves; run \"git lfs pull\" "
+    throw std::runtime_error(path.string() +
+                             ": a Git LFS pointer, not the weights themselves; run \"git lfs pull\" "
                              "in that repository or download the file again");
   }
-  if (starts_with(head, "GGUF")) throw std::runtime_error(path.string() + ": GGUF files are not supported; use safetensors");
+  if (starts_with(head, "GGUF"))
+    throw std::runtime_error(path.string() + ": GGUF files are not supported; use safetensors");
   // "\x80": every pickle since protocol 2. A safetensors header of that length modulo 256 has "{" at byte 8.
   const bool safetensors = head.size() > 8 && head[8] == '{';
   if (starts_with(head, "PK\x03\x04") || (head[0] == '\x80' && !safetensors)) return read_torch_file(file);
   if (!safetensors && path.extension() != ".safetensors") {
-    throw std::runtime_error(path.string() + ": neither safetensors nor a file of torch.save (first bytes fit neither)");
+    throw std::runtime_error(path.string() +
+                             ": neither safetensors nor a file of torch.save (first bytes fit neither)");
   }
   return read_safetensors(file);
 }
@@ -79,14 +85,17 @@ fs::path find_in_folder(const fs::path& folder) {
   text += "or a single *.safetensors, *.bin, *.pth or *.pt";
   const auto& several = safetensors.empty() ? pickles : safetensors;
   if (!several.empty()) text += " (there are " + std::to_string(several.size()) + ", name one of them: ";
-  for (size_t i = 0; i < several.size() && i < 5; ++i) text += (i ? ", " : "") + several[i].filename().string();
+  for (size_t i = 0; i < several.size() && i < 5; ++i)
+    text += (i ? ", " : "") + several[i].filename().string();
   throw std::runtime_error(text + (several.empty() ? "" : several.size() > 5 ? ", ...)" : ")"));
 }
 
-// A shard is a plain name beside the index. (It may be a symbolic link: the Hugging Face cache is made of them.)
+// A shard is a plain name beside the index. (It may be a symbolic link: the Hugging Face cache is made of
+// them.)
 void check_shard_name(const fs::path& index, const std::string& shard) {
-  const bool plain = !shard.empty() && shard != "." && shard != ".." && shard.find('/') == std::string::npos &&
-                     shard.find('\\') == std::string::npos && shard.find('\0') == std::string::npos;
+  const bool plain = !shard.empty() && shard != "." && shard != ".." &&
+                     shard.find('/') == std::string::npos && shard.find('\\') == std::string::npos &&
+                     shard.find('\0') == std::string::npos;
   if (!plain) {
     throw std::runtime_error(index.string() + ": weight_map names the file \"" + shard.substr(0, 200) +
                              "\"; only plain file names inside the folder are allowed");
@@ -98,10 +107,13 @@ using WeightMap = std::map<std::string, std::string>;
 WeightMap read_weight_map(const fs::path& index) {
   const nlohmann::json json = read_json_file(index);
   const bool shaped = json.is_object() && json.contains("weight_map") && json["weight_map"].is_object();
-  if (!shaped) throw std::runtime_error(index.string() + ": has no \"weight_map\" object (not an index of shards?)");
+  if (!shaped)
+    throw std::runtime_error(index.string() + ": has no \"weight_map\" object (not an index of shards?)");
   WeightMap map;
   for (const auto& [name, shard] : json["weight_map"].items()) {
-    if (!shard.is_string()) throw std::runtime_error(index.string() + ": weight_map of \"" + name.substr(0, 200) + "\" is not a file name");
+    if (!shard.is_string())
+      throw std::runtime_error(index.string() + ": weight_map of \"" + name.substr(0, 200) +
+                               "\" is not a file name");
     check_shard_name(index, shard.get<std::string>());
     map.emplace(name, shard.get<std::string>());
   }
@@ -116,7 +128,8 @@ void Checkpoint::Contents::add(const NamedTensor& named) {
   if (!position.emplace(named.name, infos.size()).second) {
     throw std::runtime_error(path.string() + ": the tensor \"" + named.name + "\" is there twice");
   }
-  const uint64_t bytes = static_cast<uint64_t>(checked_elements(tensor.shape)) * c10::elementSize(tensor.dtype);
+  const uint64_t bytes =
+      static_cast<uint64_t>(checked_elements(tensor.shape)) * c10::elementSize(tensor.dtype);
   // C128 comes out of pickles only; safetensors has no such type.
   const std::string dtype = tensor.dtype == at::kComplexDouble ? "C128" : dtype_name(tensor.dtype);
   infos.push_back({named.name, dtype, tensor.shape, bytes, path.filename().string()});
@@ -136,7 +149,8 @@ void Checkpoint::Contents::add_shards(const fs::path& index) {
   for (const auto& [name, shard] : map) shards.insert(shard);
   for (const std::string& shard : shards) {
     const fs::path path = index.parent_path() / shard;
-    if (!fs::exists(path)) throw std::runtime_error(index.string() + ": the shard " + shard + " is not there");
+    if (!fs::exists(path))
+      throw std::runtime_error(index.string() + ": the shard " + shard + " is not there");
     TensorFile file = checkpoint_detail::read_tensor_file(path);
     files.push_back(path);
     metadata.merge(file.metadata);
@@ -153,8 +167,10 @@ void Checkpoint::Contents::add_shards(const fs::path& index) {
 }
 
 Checkpoint Checkpoint::open(const fs::path& folder_or_file) {
-  if (!fs::exists(folder_or_file)) throw std::runtime_error(folder_or_file.string() + ": no such file or folder");
-  const fs::path path = fs::is_directory(folder_or_file) ? checkpoint_detail::find_in_folder(folder_or_file) : folder_or_file;
+  if (!fs::exists(folder_or_file))
+    throw std::runtime_error(folder_or_file.string() + ": no such file or folder");
+  const fs::path path =
+      fs::is_directory(folder_or_file) ? checkpoint_detail::find_in_folder(folder_or_file) : folder_or_file;
   auto contents = std::make_shared<Contents>();
   if (path.extension() == ".json") contents->add_shards(path);
   else contents->add_file(path);

@@ -26,8 +26,8 @@ Job plan(const Checkpoint& checkpoint, const MappedKeys& keys, std::optional<at:
     if (dtype && c10::isFloatingType(type)) type = *dtype;
     const auto [place, fresh] = job.pieces.emplace(piece.key, piece);
     if (!fresh) {
-      throw std::runtime_error("\"" + piece.source + "\" and \"" + place->second.source + "\" would both be named \"" +
-                               piece.key + "\"");
+      throw std::runtime_error("\"" + piece.source + "\" and \"" + place->second.source +
+                               "\" would both be named \"" + piece.key + "\"");
     }
     job.specs.push_back({piece.key, type, piece.shape(info.shape)});
   }
@@ -36,7 +36,8 @@ Job plan(const Checkpoint& checkpoint, const MappedKeys& keys, std::optional<at:
 
 }  // namespace convert_detail
 
-ConvertReport convert(const Checkpoint& checkpoint, const std::filesystem::path& out, const ConvertOptions& options) {
+ConvertReport convert(const Checkpoint& checkpoint, const std::filesystem::path& out,
+                      const ConvertOptions& options) {
   const MappedKeys keys = map_keys(checkpoint, options.layouts);
   const convert_detail::Job job = convert_detail::plan(checkpoint, keys, options.dtype);
   const TensorSource source = [&](const TensorSpec& spec) {
@@ -50,9 +51,11 @@ ConvertReport convert(const Checkpoint& checkpoint, const std::filesystem::path&
   for (const TensorSpec& spec : job.specs) report.bytes += spec.bytes();
   report.ignored = keys.ignored;
   report.layout = keys.layout;
-  const uint64_t limit = options.max_shard_bytes ? options.max_shard_bytes : std::numeric_limits<uint64_t>::max();
+  const uint64_t limit =
+      options.max_shard_bytes ? options.max_shard_bytes : std::numeric_limits<uint64_t>::max();
   if (out.extension() == ".safetensors") {
-    if (options.max_shard_bytes) throw std::invalid_argument(out.string() + ": shards need a folder, not a file name");
+    if (options.max_shard_bytes)
+      throw std::invalid_argument(out.string() + ": shards need a folder, not a file name");
     save_safetensors(out, job.specs, source, metadata);
     report.files = {out};
   } else {

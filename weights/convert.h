@@ -30,8 +30,10 @@ struct ConvertReport {
   std::string layout;
 };
 
-// Writes to a single file when `out` ends in .safetensors, else into the folder `out`, which must exist. Tensors stream
-// through one by one. Throws std::runtime_error when two keys become one, or when writing fails (older files survive).
-ConvertReport convert(const Checkpoint& checkpoint, const std::filesystem::path& out, const ConvertOptions& options);
+// Writes to a single file when `out` ends in .safetensors, else into the folder `out`, which must exist.
+// Tensors stream through one by one. Throws std::runtime_error when two keys become one, or when writing
+// fails (older files survive).
+ConvertReport convert(const Checkpoint& checkpoint, const std::filesystem::path& out,
+                      const ConvertOptions& options);
 
 }  // namespace zoo::weights

@@ -30,8 +30,8 @@ struct Descriptor {
   throw std::runtime_error(path.string() + ": cannot " + action + ": " + std::strerror(error));
 }
 
-// The folder's entry must reach the disk too, or a power cut can undo the rename. Best effort: some file systems
-// refuse to sync a folder.
+// The folder's entry must reach the disk too, or a power cut can undo the rename. Best effort: some file
+// systems refuse to sync a folder.
 void sync_folder(const fs::path& folder) {
   Descriptor handle{::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (handle.value >= 0) ::fsync(handle.value);
@@ -58,7 +58,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   mapped->size_ = static_cast<uint64_t>(status.st_size);
   if (mapped->size_ == 0) return mapped;
   // MAP_NORESERVE: a model larger than free memory may still be read page by page.
-  void* data = ::mmap(nullptr, mapped->size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, mapped->descriptor_, 0);
+  void* data = ::mmap(nullptr, mapped->size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+                      mapped->descriptor_, 0);
   if (data == MAP_FAILED) files_detail::fail_to("map", path, errno);
   mapped->data_ = static_cast<std::byte*>(data);
   return mapped;
@@ -73,7 +74,8 @@ void MappedFile::read(uint64_t offset, void* to, uint64_t count) const {
   bytes(offset, count);  // checks the range
   char* next = static_cast<char*>(to);
   while (count > 0) {
-    const ssize_t got = ::pread(descriptor_, next, std::min<uint64_t>(count, 1u << 30), static_cast<off_t>(offset));
+    const ssize_t got =
+        ::pread(descriptor_, next, std::min<uint64_t>(count, 1u << 30), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) files_detail::fail_to("read", path_, errno);
     if (got == 0) throw std::runtime_error(path_.string() + ": became shorter while it was read");
@@ -85,8 +87,9 @@ void MappedFile::read(uint64_t offset, void* to, uint64_t count) const {
 
 std::string_view MappedFile::bytes(uint64_t offset, uint64_t count) const {
   if (offset > size_ || count > size_ - offset) {
-    throw std::runtime_error(path_.string() + ": bytes " + std::to_string(offset) + " to +" + std::to_string(count) +
-                             " lie outside the file of " + std::to_string(size_) + " bytes (truncated?)");
+    throw std::runtime_error(path_.string() + ": bytes " + std::to_string(offset) + " to +" +
+                             std::to_string(count) + " lie outside the file of " + std::to_string(size_) +
+                             " bytes (truncated?)");
   }
   return {reinterpret_cast<const char*>(data_) + offset, static_cast<size_t>(count)};
 }
@@ -113,8 +116,9 @@ void AtomicFile::discard() noexcept {
 
 void AtomicFile::fail(const char* action, int error) {
   discard();
-  throw std::runtime_error(path_.string() + ": cannot " + action + ": " + std::strerror(error) +
-                           " (the temporary file is removed; a file of this name that was there is unchanged)");
+  throw std::runtime_error(
+      path_.string() + ": cannot " + action + ": " + std::strerror(error) +
+      " (the temporary file is removed; a file of this name that was there is unchanged)");
 }
 
 void AtomicFile::reserve(uint64_t bytes) {

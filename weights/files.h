@@ -26,7 +26,8 @@ class MappedFile {
   uint64_t size() const { return size_; }
   std::byte* at(uint64_t offset) const { return data_ + offset; }  // the caller has checked offset <= size()
   std::string_view bytes(uint64_t offset, uint64_t count) const;   // throws when the range leaves the file
-  // Copies a range without touching the mapping: pages of the mapping that were read count as this process's memory.
+  // Copies a range without touching the mapping: pages of the mapping that were read count as this process's
+  // memory.
   void read(uint64_t offset, void* to, uint64_t count) const;
 
  private:
@@ -38,8 +39,8 @@ class MappedFile {
 };
 
 // A file that appears under its name complete or not at all: bytes go to a temporary name in the same folder,
-// commit() flushes them to the disk and renames. Without commit() the temporary file is removed and a file that
-// was there before stays untouched. Every failure throws std::runtime_error with the system's reason.
+// commit() flushes them to the disk and renames. Without commit() the temporary file is removed and a file
+// that was there before stays untouched. Every failure throws std::runtime_error with the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -48,7 +49,8 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  void reserve(uint64_t bytes);  // claims disk space where the file system can, so that a full disk is seen early
+  // Claims disk space where the file system can, so that a full disk is seen early.
+  void reserve(uint64_t bytes);
   void write(const void* data, size_t bytes);
   void flush();                  // everything is on the disk when this returns
   void commit();                 // flush, then rename

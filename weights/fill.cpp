@@ -20,7 +20,9 @@ uint64_t splitmix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-bool is_statistic(std::string_view key) { return key.ends_with("running_mean") || key.ends_with("running_var"); }
+bool is_statistic(std::string_view key) {
+  return key.ends_with("running_mean") || key.ends_with("running_var");
+}
 
 template <class Map>
 at::Tensor mapped(const std::string& key, at::IntArrayRef shape, int64_t seed, Map map) {
@@ -55,23 +57,29 @@ at::Tensor fill_values(const std::string& key, at::IntArrayRef shape, int64_t se
   if (!name.ends_with("running_mean")) {
     const bool one_like = std::any_of(fill_detail::kOneLike.begin(), fill_detail::kOneLike.end(),
                                       [&](std::string_view suffix) { return name.ends_with(suffix); });
-    if (shape.size() >= 2) scale = std::sqrt(3.0 / static_cast<double>(std::max<int64_t>(1, checked_elements(shape.slice(1)))));
+    if (shape.size() >= 2)
+      scale = std::sqrt(3.0 / static_cast<double>(std::max<int64_t>(1, checked_elements(shape.slice(1)))));
     else if (shape.size() == 1 && one_like) centre = 1;
   }
   return fill_detail::mapped(key, shape, seed, [=](double u) { return centre + scale * (2.0 * u - 1.0); });
 }
 
-at::Tensor fill_inputs(const std::string& name, at::IntArrayRef shape, int64_t seed, double low, double high) {
-  return fill_detail::mapped("input:" + name, shape, seed, [=](double u) { return low + (high - low) * u; }).to(at::kFloat);
+at::Tensor fill_inputs(const std::string& name, at::IntArrayRef shape, int64_t seed, double low,
+                       double high) {
+  return fill_detail::mapped("input:" + name, shape, seed, [=](double u) { return low + (high - low) * u; })
+      .to(at::kFloat);
 }
 
-at::Tensor fill_tokens(const std::string& name, at::IntArrayRef shape, int64_t seed, int64_t low, int64_t high) {
+at::Tensor fill_tokens(const std::string& name, at::IntArrayRef shape, int64_t seed, int64_t low,
+                       int64_t high) {
   const double first = static_cast<double>(low), range = static_cast<double>(high - low);
-  return fill_detail::mapped("input:" + name, shape, seed, [=](double u) { return std::floor(first + range * u); }).to(at::kLong);
+  return fill_detail::mapped("input:" + name, shape, seed,
+                             [=](double u) { return std::floor(first + range * u); })
+      .to(at::kLong);
 }
 
-std::vector<std::pair<std::string, std::vector<int64_t>>> fill_module(torch::nn::Module& module, int64_t seed,
-                                                                      const std::set<std::string>& canonical) {
+std::vector<std::pair<std::string, std::vector<int64_t>>> fill_module(
+    torch::nn::Module& module, int64_t seed, const std::set<std::string>& canonical) {
   at::NoGradGuard no_grad;
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (const auto& item : module.named_parameters()) named.emplace_back(item.key(), item.value());

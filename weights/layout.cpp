@@ -18,7 +18,8 @@ const std::set<std::string> kFields{"name", "detect", "rename", "transpose", "sp
 class Parser {
  public:
   explicit Parser(const json& table) : table_(table) {
-    if (!table.is_object()) throw std::invalid_argument("a layout must be a JSON object, not " + std::string(table.type_name()));
+    if (!table.is_object())
+      throw std::invalid_argument("a layout must be a JSON object, not " + std::string(table.type_name()));
     if (table.contains("name") && table["name"].is_string()) name_ = table["name"];
   }
 
@@ -55,11 +56,13 @@ class Parser {
   }
   json rows(const char* field) const {
     if (!table_.contains(field)) return json::array();
-    if (!table_[field].is_array()) fail(std::string(field) + " must be a list, not " + table_[field].type_name());
+    if (!table_[field].is_array())
+      fail(std::string(field) + " must be a list, not " + table_[field].type_name());
     return table_[field];
   }
   void check_pair(const json& row, const char* field) const {
-    if (!row.is_array() || row.size() != 2) fail(std::string(field) + " rows must be pairs; got " + row.dump());
+    if (!row.is_array() || row.size() != 2)
+      fail(std::string(field) + " rows must be pairs; got " + row.dump());
   }
   std::string text(const json& value, const char* field) const {
     if (!value.is_string()) fail(std::string(field) + " needs text; got " + value.dump());
@@ -76,7 +79,8 @@ class Parser {
   Layout::Split split(const json& row) const {
     check_pair(row, "split");
     Layout::Split result{pattern(row[0], "split"), {}};
-    if (!row[1].is_array() || row[1].size() < 2) fail("split needs a list of at least two names; got " + row[1].dump());
+    if (!row[1].is_array() || row[1].size() < 2)
+      fail("split needs a list of at least two names; got " + row[1].dump());
     for (const json& part : row[1]) result.parts.push_back(text(part, "split"));
     return result;
   }
@@ -86,7 +90,8 @@ class Parser {
 };
 
 bool any_found(const std::vector<Layout::Pattern>& patterns, const std::string& key) {
-  return std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) { return pattern.found_in(key); });
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const auto& pattern) { return pattern.found_in(key); });
 }
 
 const Layout::Split* find_split(const Layout& layout, const std::string& key) {
@@ -107,7 +112,8 @@ void apply(const Layout& layout, MappedKeys& keys) {
     const bool turned = any_found(layout.transpose, piece.key);
     const Layout::Split* split = find_split(layout, piece.key);
     if ((turned || split) && piece.parts > 1) {
-      throw std::runtime_error("layout \"" + layout.name + "\": " + piece.key + " was split by a layout before it");
+      throw std::runtime_error("layout \"" + layout.name + "\": " + piece.key +
+                               " was split by a layout before it");
     }
     piece.transpose = piece.transpose != turned;
     if (!split) {
@@ -117,7 +123,8 @@ void apply(const Layout& layout, MappedKeys& keys) {
     const std::string fused = piece.key;
     piece.parts = static_cast<int64_t>(split->parts.size());
     for (piece.part = 0; piece.part < piece.parts; ++piece.part) {
-      piece.key = std::regex_replace(fused, split->fused.regex, split->parts[static_cast<size_t>(piece.part)]);
+      piece.key =
+          std::regex_replace(fused, split->fused.regex, split->parts[static_cast<size_t>(piece.part)]);
       pieces.push_back(piece);
     }
   }
@@ -136,20 +143,22 @@ bool Layout::ignored(const std::string& key) const { return layout_detail::any_f
 
 std::string Layout::map_key(const std::string& key) const {
   std::string result = key;
-  for (const auto& [pattern, replacement] : rename) result = std::regex_replace(result, pattern.regex, replacement);
+  for (const auto& [pattern, replacement] : rename)
+    result = std::regex_replace(result, pattern.regex, replacement);
   return result;
 }
 
 std::vector<int64_t> Piece::shape(const std::vector<int64_t>& in_file) const {
   std::vector<int64_t> result = in_file;
   if (transpose) {
-    if (result.size() != 2) throw std::runtime_error(source + ": is " + shape_text(in_file) + "; only a matrix can be transposed");
+    if (result.size() != 2)
+      throw std::runtime_error(source + ": is " + shape_text(in_file) + "; only a matrix can be transposed");
     std::swap(result[0], result[1]);
   }
   if (parts == 1) return result;
   if (result.empty() || result[0] % parts != 0) {
-    throw std::runtime_error(source + ": is " + shape_text(in_file) + " and cannot be split into " + std::to_string(parts) +
-                             " equal parts");
+    throw std::runtime_error(source + ": is " + shape_text(in_file) + " and cannot be split into " +
+                             std::to_string(parts) + " equal parts");
   }
   result[0] /= parts;
   return result;

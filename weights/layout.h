@@ -23,10 +23,10 @@ namespace zoo::weights {
 //    "split": [["^(.*)\\.c_attn\\.(weight|bias)$", ["$1.q.$2", "$1.k.$2", "$1.v.$2"]]],
 //    "ignore": ["\\.attn\\.bias$"], "tie": [["lm_head.weight", "wte.weight"]]}
 //
-// Patterns are ECMAScript regular expressions that may match anywhere in a key. `detect` and `ignore` look at keys of the
-// file; all `rename` rows apply one after the other; `transpose` (matrices only) and then `split` (dimension 0 into equal
-// parts) look at the renamed key. `tie` gives [alias, key] in the model's names: the file need not hold the alias.
-// By convention a table has at most 8 rows.
+// Patterns are ECMAScript regular expressions that may match anywhere in a key. `detect` and `ignore` look at
+// keys of the file; all `rename` rows apply one after the other; `transpose` (matrices only) and then `split`
+// (dimension 0 into equal parts) look at the renamed key. `tie` gives [alias, key] in the model's names: the
+// file need not hold the alias. By convention a table has at most 8 rows.
 struct Layout {
   struct Pattern {
     std::string text;
@@ -46,7 +46,8 @@ struct Layout {
   std::vector<Pattern> ignore;
   std::vector<std::pair<std::string, std::string>> tie;  // alias, key
 
-  // Throws std::invalid_argument for unknown fields (naming the known ones), wrong types and bad regular expressions.
+  // Throws std::invalid_argument for unknown fields (naming the known ones), wrong types and bad regular
+  // expressions.
   static Layout from_json(const nlohmann::json& json);
 
   bool ignored(const std::string& key) const;
@@ -60,7 +61,8 @@ struct Piece {
   bool transpose = false;
   int64_t part = 0, parts = 1;  // of dimension 0, after the transposition
 
-  std::vector<int64_t> shape(const std::vector<int64_t>& in_file) const;  // throws when it cannot be split or transposed
+  // Of the piece, given the file's shape; throws when that cannot be split or transposed.
+  std::vector<int64_t> shape(const std::vector<int64_t>& in_file) const;
   at::Tensor get(const Checkpoint& checkpoint) const;  // no copy, except to transpose
 };
 
@@ -69,10 +71,11 @@ struct MappedKeys {
   std::vector<Piece> pieces;           // in file order
   std::vector<std::string> ignored;    // keys of the file
   std::vector<std::pair<std::string, std::string>> tie;
-  std::string layout;                  // names of the layouts that applied, joined by " + "; empty when none did
+  std::string layout;  // names of the layouts that applied, joined by " + "; empty when none did
 };
 
-// Applies every layout whose `detect` finds a key, in the order given; each sees the keys that the one before produced.
+// Applies every layout whose `detect` finds a key, in the order given; each sees the keys that the one before
+// produced.
 MappedKeys map_keys(const Checkpoint& checkpoint, const std::vector<Layout>& layouts);
 
 }  // namespace zoo::weights

@@ -25,7 +25,9 @@ std::vector<std::pair<std::string, at::Tensor>> named_tensors(const torch::nn::M
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (const auto& item : module.named_parameters()) named.emplace_back(item.key(), item.value());
   for (const auto& item : module.named_buffers()) named.emplace_back(item.key(), item.value());
-  named.erase(std::remove_if(named.begin(), named.end(), [](const auto& item) { return !item.second.defined(); }), named.end());
+  named.erase(
+      std::remove_if(named.begin(), named.end(), [](const auto& item) { return !item.second.defined(); }),
+      named.end());
   return named;
 }
 
@@ -37,7 +39,10 @@ std::vector<Slot> slots_of(const torch::nn::Module& module) {
     const auto [object, new_object] = by_object.emplace(tensor.unsafeGetTensorImpl(), slots.size());
     size_t index = object->second;
     if (new_object && tensor.has_storage() && tensor.numel() > 0 && tensor.data_ptr() != nullptr) {
-      index = by_memory.emplace(Memory{tensor.data_ptr(), tensor.sizes().vec(), tensor.strides().vec()}, slots.size()).first->second;
+      index =
+          by_memory
+              .emplace(Memory{tensor.data_ptr(), tensor.sizes().vec(), tensor.strides().vec()}, slots.size())
+              .first->second;
       object->second = index;
     }
     if (index == slots.size()) slots.push_back({tensor, {}, {}});
@@ -88,7 +93,8 @@ class Loader {
       report_.prefix_added = true;
       return prefix_ + key;
     }
-    const bool stripped = key.compare(0, prefix_.size(), prefix_) == 0 && slot_of_.count(key.substr(prefix_.size()));
+    const bool stripped =
+        key.compare(0, prefix_.size(), prefix_) == 0 && slot_of_.count(key.substr(prefix_.size()));
     report_.prefix_stripped = report_.prefix_stripped || stripped;
     return stripped ? key.substr(prefix_.size()) : "";
   }
@@ -152,7 +158,8 @@ class Loader {
     const std::vector<int64_t> shape = piece.shape(*shape_in_file_.at(piece.source));
     Assignment assignment{index, piece, {}, own_copy};
     if (at::IntArrayRef(shape) != wanted.sizes()) {
-      assignment.adapted = options_.adapt ? options_.adapt(key, piece.get(checkpoint_), wanted.sizes()) : at::Tensor();
+      assignment.adapted =
+          options_.adapt ? options_.adapt(key, piece.get(checkpoint_), wanted.sizes()) : at::Tensor();
       if (!assignment.adapted.defined() || assignment.adapted.sizes() != wanted.sizes()) {
         report_.mismatched.push_back({key, shape, wanted.sizes().vec()});
         return;
@@ -173,7 +180,8 @@ class Loader {
     }
     const bool converts = options_.dtype && slot.tensor.is_floating_point();
     const at::ScalarType dtype = converts ? *options_.dtype : slot.tensor.scalar_type();
-    value = value.to(slot.tensor.device(), dtype, /*non_blocking=*/false, /*copy=*/assignment.own_copy).contiguous();
+    value = value.to(slot.tensor.device(), dtype, /*non_blocking=*/false, /*copy=*/assignment.own_copy)
+                .contiguous();
     slot.tensor.set_data(value);
     for (at::Tensor& twin : slot.twins) twin.set_data(value);
   }

@@ -51,7 +51,8 @@ std::string shape_text(at::IntArrayRef shape) {
 }
 
 int64_t checked_elements(at::IntArrayRef shape) {
-  if (shape.size() > 64) throw std::runtime_error(std::to_string(shape.size()) + " dimensions; at most 64 are possible");
+  if (shape.size() > 64)
+    throw std::runtime_error(std::to_string(shape.size()) + " dimensions; at most 64 are possible");
   int64_t bound = 1;
   bool empty = false;
   for (int64_t size : shape) {

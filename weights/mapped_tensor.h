@@ -22,8 +22,8 @@ std::string dtype_name(at::ScalarType type);
 // "[2, 3]", the way shapes appear in messages.
 std::string shape_text(at::IntArrayRef shape);
 
-// Number of elements. Throws std::runtime_error for negative sizes, more than 64 dimensions, or a product that does
-// not fit 63 bits (zero sizes count as one there, so that no stride can overflow either).
+// Number of elements. Throws std::runtime_error for negative sizes, more than 64 dimensions, or a product
+// that does not fit 63 bits (zero sizes count as one there, so that no stride can overflow either).
 int64_t checked_elements(at::IntArrayRef shape);
 
 // A tensor that still lies in its file.
@@ -50,7 +50,8 @@ struct TensorFile {
   std::map<std::string, std::string> metadata;
 };
 
-// Longer names do not occur; the limit keeps regular expressions on names from untrusted files within the stack.
+// Longer names do not occur; the limit keeps regular expressions on names from untrusted files within the
+// stack.
 constexpr size_t kMaxNameBytes = 1024;
 
 }  // namespace zoo::weights

@@ -63,7 +63,8 @@ std::string fill_holes(const Parsed& example, const std::vector<std::set<uint64_
   return text;
 }
 
-// One line when the group is a full grid of its numbers, else one group for each value of the first number that varies.
+// One line when the group is a full grid of its numbers, else one group for each value of the first number
+// that varies.
 void emit(const std::vector<const Parsed*>& group, std::vector<MergedName>& result) {
   const size_t holes = group.front()->numbers.size();
   std::vector<std::set<uint64_t>> values(holes);
@@ -87,7 +88,8 @@ void emit(const std::vector<const Parsed*>& group, std::vector<MergedName>& resu
 
 }  // namespace merge_detail
 
-std::vector<MergedName> merge_names(const std::vector<std::string>& names, const std::function<std::string(size_t)>& kind) {
+std::vector<MergedName> merge_names(const std::vector<std::string>& names,
+                                    const std::function<std::string(size_t)>& kind) {
   using namespace merge_detail;
   std::vector<Parsed> parsed;
   for (size_t i = 0; i < names.size(); ++i) parsed.push_back(parse(names[i], i));
@@ -95,7 +97,8 @@ std::vector<MergedName> merge_names(const std::vector<std::string>& names, const
   std::set<std::string> seen;  // a name given twice would make a grid look full that is not
   std::vector<MergedName> result;
   for (size_t i = 0; i < names.size(); ++i) {
-    if (seen.insert(names[i]).second) groups[{parsed[i].components, kind ? kind(i) : ""}].push_back(&parsed[i]);
+    if (seen.insert(names[i]).second)
+      groups[{parsed[i].components, kind ? kind(i) : ""}].push_back(&parsed[i]);
     else result.push_back({names[i], {i}});
   }
   for (const auto& [key, group] : groups) emit(group, result);

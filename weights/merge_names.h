@@ -12,9 +12,9 @@ struct MergedName {
   std::vector<size_t> members;  // indices into the names given, in their order
 };
 
-// Merges names that differ only in whole numeric components ("a.0.b", "a.1.b"), when every combination of the numbers is
-// there; order of first appearance. Names merge only where `kind` agrees (a shape or a dtype, say; by default everything
-// does), so a table can show one line for each group.
+// Merges names that differ only in whole numeric components ("a.0.b", "a.1.b"), when every combination of the
+// numbers is there; order of first appearance. Names merge only where `kind` agrees (a shape or a dtype, say;
+// by default everything does), so a table can show one line for each group.
 std::vector<MergedName> merge_names(const std::vector<std::string>& names,
                                     const std::function<std::string(size_t)>& kind = nullptr);
 

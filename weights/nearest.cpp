@@ -32,8 +32,9 @@ std::string nearest_names(const std::string& name, const std::vector<std::string
     ranked.emplace_back(nearest_detail::edit_distance(shortened, candidate), &candidate);
   }
   const size_t count = std::min<size_t>(3, ranked.size());
-  std::partial_sort(ranked.begin(), ranked.begin() + count, ranked.end(),
-                    [](const auto& a, const auto& b) { return a.first != b.first ? a.first < b.first : *a.second < *b.second; });
+  std::partial_sort(ranked.begin(), ranked.begin() + count, ranked.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : *a.second < *b.second;
+  });
   std::string text;
   for (size_t i = 0; i < count; ++i) text += (i ? ", " : "; nearest: ") + *ranked[i].second;
   return text;

@@ -33,13 +33,15 @@ const Type& type_of(at::ScalarType type) {
   throw std::invalid_argument(std::string("NumPy has no element type for ") + c10::toString(type));
 }
 
-// Magic, version 1.0, header length, then a Python dict literal padded so that the data begins at a multiple of 64.
+// Magic, version 1.0, header length, then a Python dict literal padded so that the data begins at a multiple
+// of 64.
 std::string header(const at::Tensor& tensor) {
   std::string shape;
   for (int64_t size : tensor.sizes()) shape += std::to_string(size) + ", ";
   if (tensor.dim() > 1) shape.resize(shape.size() - 2);
   if (tensor.dim() == 1) shape.pop_back();
-  std::string dict = std::string("{'descr': '") + type_of(tensor.scalar_type()).text + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+  std::string dict = std::string("{'descr': '") + type_of(tensor.scalar_type()).text +
+                     "', 'fortran_order': False, 'shape': (" + shape + "), }";
   dict.append(63 - (10 + dict.size()) % 64, ' ');
   dict += '\n';
   std::string text(kMagic);
@@ -49,7 +51,8 @@ std::string header(const at::Tensor& tensor) {
 
 std::string match(const std::string& text, const char* pattern, const char* what) {
   std::smatch found;
-  if (!std::regex_search(text, found, std::regex(pattern))) throw std::runtime_error(std::string("its header has no ") + what);
+  if (!std::regex_search(text, found, std::regex(pattern)))
+    throw std::runtime_error(std::string("its header has no ") + what);
   return found[1];
 }
 
@@ -74,13 +77,17 @@ at::Tensor read(const MappedFile& file) {
   if (reader.take(kMagic.size()) != kMagic) throw std::runtime_error("does not begin with the .npy mark");
   const auto version = reader.number<uint8_t>();
   reader.take(1);
-  if (version < 1 || version > 3) throw std::runtime_error("version " + std::to_string(version) + " is unknown");
+  if (version < 1 || version > 3)
+    throw std::runtime_error("version " + std::to_string(version) + " is unknown");
   const uint64_t length = version == 1 ? reader.number<uint16_t>() : reader.number<uint32_t>();
-  if (length > 4096) throw std::runtime_error("its header of " + std::to_string(length) + " bytes is too long");
+  if (length > 4096)
+    throw std::runtime_error("its header of " + std::to_string(length) + " bytes is too long");
   const std::string text(reader.take(length));
 
-  const std::string descr = match(text, "'descr': *'([^']*)'", "plain element type (objects and records are refused)");
-  const auto type = std::find_if(kTypes.begin(), kTypes.end(), [&](const Type& known) { return descr == known.text; });
+  const std::string descr =
+      match(text, "'descr': *'([^']*)'", "plain element type (objects and records are refused)");
+  const auto type =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const Type& known) { return descr == known.text; });
   if (type == kTypes.end()) throw std::runtime_error("element type '" + descr + "' is not supported");
   std::vector<int64_t> shape = parse_shape(match(text, "'shape': *\\(([0-9, ]*)\\)", "shape"));
   const bool fortran = match(text, "'fortran_order': *(True|False)", "fortran_order") == "True";
@@ -101,7 +108,8 @@ at::Tensor read(const MappedFile& file) {
 
 void save_npy(const std::filesystem::path& path, const at::Tensor& tensor) {
   at::Tensor plain = tensor.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
-  const bool narrow = plain.is_floating_point() && plain.element_size() < 4 && plain.scalar_type() != at::kHalf;
+  const bool narrow =
+      plain.is_floating_point() && plain.element_size() < 4 && plain.scalar_type() != at::kHalf;
   if (narrow) plain = plain.to(at::kFloat);
   const std::string header = npy_detail::header(plain);
   AtomicFile file(path);

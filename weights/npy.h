@@ -11,8 +11,8 @@ namespace zoo::weights {
 // std::invalid_argument for other element types NumPy lacks, std::runtime_error when writing fails.
 void save_npy(const std::filesystem::path& path, const at::Tensor& tensor);
 
-// Reads one tensor into memory of its own, row-major. Throws std::runtime_error for anything but a complete array of
-// little-endian numbers or booleans (object arrays are pickles and are refused).
+// Reads one tensor into memory of its own, row-major. Throws std::runtime_error for anything but a complete
+// array of little-endian numbers or booleans (object arrays are pickles and are refused).
 at::Tensor load_npy(const std::filesystem::path& path);
 
 }  // namespace zoo::weights

@@ -57,7 +57,8 @@ const std::set<std::string, std::less<>> kInertObjects{
 };
 
 const std::set<std::string, std::less<>> kDicts{
-    "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict", "__builtin__.dict",
+    "collections.OrderedDict", "collections.defaultdict", "collections.Counter",
+    "builtins.dict",           "__builtin__.dict",
 };
 
 template <size_t Count>
@@ -74,17 +75,21 @@ std::string printable(std::string_view text) {
   return result;
 }
 
-std::string full_name(const PickleValue& global) { return printable(global.module) + "." + printable(global.text); }
+std::string full_name(const PickleValue& global) {
+  return printable(global.module) + "." + printable(global.text);
+}
 
 [[noreturn]] void refuse_code(const std::string& what) {
-  throw std::runtime_error("the pickle names code that loading would call, " + what +
-                           "; zoo never runs code from a file, so nothing was executed; re-save as safetensors, or as a "
-                           "plain state dict with torch.save(model.state_dict(), ...)");
+  throw std::runtime_error(
+      "the pickle names code that loading would call, " + what +
+      "; zoo never runs code from a file, so nothing was executed; re-save as safetensors, or as a "
+      "plain state dict with torch.save(model.state_dict(), ...)");
 }
 
 [[noreturn]] void damaged(const std::string& what) { throw std::runtime_error("damaged pickle: " + what); }
 
-const PickleValue& argument(const PickleValue& arguments, size_t index, PickleValue::Kind kind, const char* what) {
+const PickleValue& argument(const PickleValue& arguments, size_t index, PickleValue::Kind kind,
+                            const char* what) {
   if (index >= arguments.items.size() || arguments.items[index]->kind != kind) {
     damaged(std::string(what) + " has wrong arguments");
   }
@@ -101,7 +106,8 @@ std::vector<int64_t> sizes_argument(const PickleValue& arguments, size_t index, 
   std::vector<int64_t> sizes;
   const PickleValue& tuple = argument(arguments, index, PickleValue::Kind::tuple, what);
   if (tuple.items.size() > 64) damaged("a tensor of more than 64 dimensions");
-  for (size_t i = 0; i < tuple.items.size(); ++i) sizes.push_back(static_cast<int64_t>(count_argument(tuple, i, what)));
+  for (size_t i = 0; i < tuple.items.size(); ++i)
+    sizes.push_back(static_cast<int64_t>(count_argument(tuple, i, what)));
   return sizes;
 }
 
@@ -119,7 +125,8 @@ const PickleValue& Unpickler::run() {
   marks_.clear();
   memo_.clear();
   while (step(reader_.number<unsigned char>())) {
-    if (++steps_ > pickle_detail::kMaxSteps) throw std::runtime_error("the pickle is longer than any state dict");
+    if (++steps_ > pickle_detail::kMaxSteps)
+      throw std::runtime_error("the pickle is longer than any state dict");
   }
   return *pop();
 }
@@ -137,11 +144,12 @@ bool Unpickler::step(unsigned char opcode) {
     case '1': pop_to_mark(); return true;                 // POP_MARK
     default: break;
   }
-  if (step_number(opcode) || step_text(opcode) || step_container(opcode) || step_memo(opcode) || step_object(opcode)) {
+  if (step_number(opcode) || step_text(opcode) || step_container(opcode) || step_memo(opcode) ||
+      step_object(opcode)) {
     return true;
   }
-  pickle_detail::damaged("instruction " + std::to_string(opcode) + " at byte " + std::to_string(reader_.position() - 1) +
-                         " is none that torch.save writes");
+  pickle_detail::damaged("instruction " + std::to_string(opcode) + " at byte " +
+                         std::to_string(reader_.position() - 1) + " is none that torch.save writes");
 }
 
 bool Unpickler::step_number(unsigned char opcode) {
@@ -153,7 +161,10 @@ bool Unpickler::step_number(unsigned char opcode) {
     case 'M': push_integer(Kind::integer, reader_.number<uint16_t>()); return true;
     case 0x8a: push_long(reader_.number<uint8_t>()); return true;
     case 0x8b: push_long(reader_.number<uint32_t>()); return true;
-    case 'G': reader_.take(8); push(make(Kind::real)); return true;  // learning rates and the like: the value is not used
+    case 'G':
+      reader_.take(8);
+      push(make(Kind::real));
+      return true;  // learning rates and the like: the value is not used
     default: return false;
   }
 }
@@ -185,7 +196,13 @@ bool Unpickler::step_container(unsigned char opcode) {
     case 'd': { Items items = pop_to_mark(); push(make(Kind::dict)); set_items(items); return true; }
     case 0x85: push_items(Kind::tuple, {pop()}); return true;
     case 0x86: { auto* b = pop(); auto* a = pop(); push_items(Kind::tuple, {a, b}); return true; }
-    case 0x87: { auto* c = pop(); auto* b = pop(); auto* a = pop(); push_items(Kind::tuple, {a, b, c}); return true; }
+    case 0x87: {
+      auto* c = pop();
+      auto* b = pop();
+      auto* a = pop();
+      push_items(Kind::tuple, {a, b, c});
+      return true;
+    }
     case 'a': append({pop()}); return true;
     case 'e':
     case 0x90: append(pop_to_mark()); return true;
@@ -211,13 +228,25 @@ bool Unpickler::step_object(unsigned char opcode) {
     case 'c': { auto module = reader_.line(); push_global(module, reader_.line()); return true; }
     case 0x93: {
       const PickleValue *name = pop(), *module = pop();
-      if (name->kind != Kind::text || module->kind != Kind::text) pickle_detail::damaged("a global without a name");
+      if (name->kind != Kind::text || module->kind != Kind::text)
+        pickle_detail::damaged("a global without a name");
       push_global(module->text, name->text);
       return true;
     }
     case 'R':
-    case 0x81: { auto* arguments = pop(); auto* callable = pop(); push(call(*callable, *arguments)); return true; }
-    case 0x92: { pop(); auto* arguments = pop(); auto* callable = pop(); push(call(*callable, *arguments)); return true; }
+    case 0x81: {
+      auto* arguments = pop();
+      auto* callable = pop();
+      push(call(*callable, *arguments));
+      return true;
+    }
+    case 0x92: {
+      pop();
+      auto* arguments = pop();
+      auto* callable = pop();
+      push(call(*callable, *arguments));
+      return true;
+    }
     case 'b': build(); return true;
     case 'Q': push(load_storage(*pop())); return true;
     case 'i': {  // INST: module and class on two lines, called at once
@@ -233,7 +262,8 @@ bool Unpickler::step_object(unsigned char opcode) {
 }
 
 PickleValue* Unpickler::make(Kind kind) {
-  if (arena_.size() >= pickle_detail::kMaxValues) throw std::runtime_error("the pickle holds more values than any state dict");
+  if (arena_.size() >= pickle_detail::kMaxValues)
+    throw std::runtime_error("the pickle holds more values than any state dict");
   arena_.emplace_back();
   arena_.back().kind = kind;
   return &arena_.back();
@@ -264,7 +294,8 @@ Unpickler::Items Unpickler::pop_to_mark() {
 
 void Unpickler::add_items(PickleValue* container, const Items& items) {
   items_ += items.size();
-  if (items_ > pickle_detail::kMaxItems) throw std::runtime_error("the pickle holds more items than any state dict");
+  if (items_ > pickle_detail::kMaxItems)
+    throw std::runtime_error("the pickle holds more items than any state dict");
   container->items.insert(container->items.end(), items.begin(), items.end());
 }
 
@@ -281,13 +312,15 @@ void Unpickler::push_integer(Kind kind, int64_t number) {
 }
 
 void Unpickler::push_text(Kind kind, uint64_t bytes) {
-  if (bytes > pickle_detail::kMaxText) pickle_detail::damaged("a text of " + std::to_string(bytes) + " bytes");
+  if (bytes > pickle_detail::kMaxText)
+    pickle_detail::damaged("a text of " + std::to_string(bytes) + " bytes");
   PickleValue* value = make(kind);
   value->text = reader_.take(bytes);
   push(value);
 }
 
-// Two's complement, least significant byte first. What does not fit 64 bits (the magic number of old files) stays bytes.
+// Two's complement, least significant byte first. What does not fit 64 bits (the magic number of old files)
+// stays bytes.
 void Unpickler::push_long(uint64_t bytes) {
   if (bytes > 8) return push_text(Kind::bytes, bytes);
   const std::string_view raw = reader_.take(bytes);
@@ -310,7 +343,8 @@ void Unpickler::memoize(uint64_t index) { memo_[index] = top(); }
 
 void Unpickler::recall(uint64_t index) {
   const auto found = memo_.find(index);
-  if (found == memo_.end()) pickle_detail::damaged("value " + std::to_string(index) + " is used before it is stored");
+  if (found == memo_.end())
+    pickle_detail::damaged("value " + std::to_string(index) + " is used before it is stored");
   push(found->second);
 }
 
@@ -324,7 +358,8 @@ void Unpickler::append(const Items& items) {
 
 void Unpickler::set_items(const Items& items) {
   PickleValue* dict = top();
-  if (dict->kind != Kind::dict && dict->kind != Kind::object) pickle_detail::damaged("entries are added to what is no dict");
+  if (dict->kind != Kind::dict && dict->kind != Kind::object)
+    pickle_detail::damaged("entries are added to what is no dict");
   if (items.size() % 2 != 0) pickle_detail::damaged("a dict entry has no value");
   add_items(dict, items);
 }
@@ -334,7 +369,8 @@ PickleValue* Unpickler::call(const PickleValue& callable, const PickleValue& arg
   if (arguments.kind != Kind::tuple) pickle_detail::damaged("the arguments of a call are no tuple");
   const std::string name = pickle_detail::full_name(callable);
   if (pickle_detail::kDicts.count(name)) return make_dict(arguments);
-  if (name == "torch._utils._rebuild_tensor_v2" || name == "torch._utils._rebuild_tensor") return rebuild_tensor(arguments, false);
+  if (name == "torch._utils._rebuild_tensor_v2" || name == "torch._utils._rebuild_tensor")
+    return rebuild_tensor(arguments, false);
   if (name == "torch._utils._rebuild_tensor_v3") return rebuild_tensor(arguments, true);
   if (name == "torch._utils._rebuild_parameter") {
     pickle_detail::argument(arguments, 0, Kind::tensor, "_rebuild_parameter");
@@ -363,12 +399,13 @@ PickleValue* Unpickler::make_dict(const PickleValue& arguments) {
   return dict;
 }
 
-// (storage, offset, shape, strides, requires_grad, hooks [, dtype]). Whether the view stays inside its storage is
-// checked when the storage's place in the file is known.
+// (storage, offset, shape, strides, requires_grad, hooks [, dtype]). Whether the view stays inside its
+// storage is checked when the storage's place in the file is known.
 PickleValue* Unpickler::rebuild_tensor(const PickleValue& arguments, bool has_dtype) {
   constexpr const char* kWhat = "_rebuild_tensor";
   PickledTensor tensor;
-  tensor.storage = storages_.at(static_cast<size_t>(pickle_detail::argument(arguments, 0, Kind::storage, kWhat).integer));
+  tensor.storage =
+      storages_.at(static_cast<size_t>(pickle_detail::argument(arguments, 0, Kind::storage, kWhat).integer));
   tensor.dtype = tensor.storage.dtype;
   tensor.offset = pickle_detail::count_argument(arguments, 1, kWhat);
   tensor.shape = pickle_detail::sizes_argument(arguments, 2, kWhat);
@@ -376,10 +413,12 @@ PickleValue* Unpickler::rebuild_tensor(const PickleValue& arguments, bool has_dt
   if (has_dtype) {
     const PickleValue& dtype = pickle_detail::argument(arguments, 6, Kind::global, kWhat);
     const auto* known = pickle_detail::find_type(pickle_detail::kTorchTypes, dtype.text);
-    if (!known) throw std::runtime_error("tensors of type " + pickle_detail::full_name(dtype) + " are not supported");
+    if (!known)
+      throw std::runtime_error("tensors of type " + pickle_detail::full_name(dtype) + " are not supported");
     tensor.dtype = known->type;
   }
-  if (tensor.shape.size() != tensor.strides.size()) pickle_detail::damaged("a tensor's shape and strides differ in length");
+  if (tensor.shape.size() != tensor.strides.size())
+    pickle_detail::damaged("a tensor's shape and strides differ in length");
   PickleValue* value = make(Kind::tensor);
   value->integer = static_cast<int64_t>(tensors_.size());
   tensors_.push_back(std::move(tensor));
@@ -394,7 +433,8 @@ PickleValue* Unpickler::load_storage(const PickleValue& id) {
   }
   const PickleValue& type = pickle_detail::argument(id, 1, Kind::global, kWhat);
   const auto* known = pickle_detail::find_type(pickle_detail::kStorageTypes, type.text);
-  const bool torch_module = type.module == "torch" || type.module == "torch.cuda" || type.module == "torch.storage";
+  const bool torch_module =
+      type.module == "torch" || type.module == "torch.cuda" || type.module == "torch.storage";
   if (!known || !torch_module) {
     throw std::runtime_error("storages of type " + pickle_detail::full_name(type) + " are not supported");
   }
@@ -403,7 +443,8 @@ PickleValue* Unpickler::load_storage(const PickleValue& id) {
   PickledStorage storage{std::string(key), known->type, pickle_detail::count_argument(id, 4, kWhat), 0};
   const auto first = storages_by_key_.emplace(storage.key, storage).first;
   if (first->second.dtype != storage.dtype || first->second.elements != storage.elements) {
-    pickle_detail::damaged("storage \"" + pickle_detail::printable(storage.key) + "\" is described in two ways");
+    pickle_detail::damaged("storage \"" + pickle_detail::printable(storage.key) +
+                           "\" is described in two ways");
   }
   if (id.items.size() > 5 && id.items[5]->kind == Kind::tuple) {
     storage.view_offset = pickle_detail::count_argument(*id.items[5], 1, kWhat);
@@ -418,12 +459,14 @@ PickleValue* Unpickler::load_storage(const PickleValue& id) {
   return value;
 }
 
-// Attributes set on an object: a state dict carries _metadata, argparse's Namespace its options. None is needed.
+// Attributes set on an object: a state dict carries _metadata, argparse's Namespace its options. None is
+// needed.
 void Unpickler::build() {
   pop();
   const Kind kind = top()->kind;
   if (kind == Kind::dict || kind == Kind::object) return;
-  pickle_detail::refuse_code(kind == Kind::global ? pickle_detail::full_name(*top()) : "__setstate__ of an object");
+  pickle_detail::refuse_code(kind == Kind::global ? pickle_detail::full_name(*top())
+                                                  : "__setstate__ of an object");
 }
 
 }  // namespace zoo::weights

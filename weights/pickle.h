@@ -1,8 +1,8 @@
 // Files of torch.save (.bin, .pth, .pt), read without running anything.
 //
-// A pickle is a program for a small stack machine whose GLOBAL and REDUCE instructions import and call any Python
-// function. This reader has no way to call anything: it knows the dozen constructors that state dicts consist of by name,
-// builds plain data for them, and refuses a file that calls another.
+// A pickle is a program for a small stack machine whose GLOBAL and REDUCE instructions import and call any
+// Python function. This reader has no way to call anything: it knows the dozen constructors that state dicts
+// consist of by name, builds plain data for them, and refuses a file that calls another.
 #pragma once
 
 #include <deque>
@@ -17,9 +17,10 @@
 
 namespace zoo::weights {
 
-// Reads the zip format (torch >= 1.6) and the older one of pickles followed by raw storages. The state dict is the top
-// dict, or where that holds no tensors the one under state_dict, model, model_state_dict, state_dict_ema, module or
-// net. Entries that are not tensors are skipped. Throws std::runtime_error that names the file.
+// Reads the zip format (torch >= 1.6) and the older one of pickles followed by raw storages. The state dict
+// is the top dict, or where that holds no tensors the one under state_dict, model, model_state_dict,
+// state_dict_ema, module or net. Entries that are not tensors are skipped. Throws std::runtime_error that
+// names the file.
 TensorFile read_torch_file(const std::shared_ptr<const MappedFile>& file);
 
 // ---- the pickle machine, apart so that tests can feed it ----
@@ -40,7 +41,8 @@ struct PickledTensor {
 
 // One value of a pickle. Text points into the mapped file; dicts are a list of key, value, key, value ...
 struct PickleValue {
-  enum class Kind { none, boolean, integer, real, text, bytes, tuple, list, dict, set, global, storage, tensor, object };
+  enum class Kind { none, boolean, integer, real, text, bytes, tuple, list, dict, set,
+                    global, storage, tensor, object };
   Kind kind = Kind::none;
   int64_t integer = 0;       // of boolean and integer; index into storages or tensors
   std::string_view text;     // of text and bytes; the name of a global
@@ -50,8 +52,8 @@ struct PickleValue {
   const PickleValue* find(std::string_view key) const;  // of a dict; nullptr when there is none
 };
 
-// Runs pickles one after the other from a range of a file. All values live in one arena, so that a hostile nesting costs
-// no recursion, neither here nor when they are freed.
+// Runs pickles one after the other from a range of a file. All values live in one arena, so that a hostile
+// nesting costs no recursion, neither here nor when they are freed.
 class Unpickler {
  public:
   Unpickler(const MappedFile& file, uint64_t begin, uint64_t end) : reader_(file, begin, end) {}

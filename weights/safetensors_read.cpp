@@ -47,11 +47,13 @@ class HeaderReader : public nlohmann::json_sax<json> {
   }
   bool key(std::string& name) override {
     if (name.size() > kMaxNameBytes) {
-      throw std::runtime_error("the name " + in_quotes(name) + "... is longer than " + std::to_string(kMaxNameBytes) +
-                               " bytes");
+      throw std::runtime_error("the name " + in_quotes(name) + "... is longer than " +
+                               std::to_string(kMaxNameBytes) + " bytes");
     }
-    if (in_ == In::header && !names_.insert(name).second) throw std::runtime_error(in_quotes(name) + " appears twice");
-    if (in_ == In::metadata && metadata.count(name)) throw std::runtime_error("metadata key " + in_quotes(name) + " appears twice");
+    if (in_ == In::header && !names_.insert(name).second)
+      throw std::runtime_error(in_quotes(name) + " appears twice");
+    if (in_ == In::metadata && metadata.count(name))
+      throw std::runtime_error("metadata key " + in_quotes(name) + " appears twice");
     (in_ == In::header ? key_ : field_) = name;
     return true;
   }
@@ -63,12 +65,14 @@ class HeaderReader : public nlohmann::json_sax<json> {
   }
   bool start_array(std::size_t) override {
     if (in_ == In::tensor && field_ == "shape") return claim(entries.back().has_shape) && enter(In::shape);
-    if (in_ == In::tensor && field_ == "data_offsets") return claim(entries.back().has_offsets) && enter(In::offsets);
+    if (in_ == In::tensor && field_ == "data_offsets")
+      return claim(entries.back().has_offsets) && enter(In::offsets);
     wrong("a list");
   }
   bool end_array() override { return enter(In::tensor); }
   bool number_unsigned(uint64_t value) override {
-    if (in_ == In::shape && value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) wrong("a size beyond 63 bits");
+    if (in_ == In::shape && value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      wrong("a size beyond 63 bits");
     if (in_ == In::shape) entries.back().shape.push_back(static_cast<int64_t>(value));
     else if (in_ == In::offsets) entries.back().offsets.push_back(value);
     else wrong("a number");
@@ -81,7 +85,8 @@ class HeaderReader : public nlohmann::json_sax<json> {
   bool boolean(bool) override { wrong("true or false"); }
   bool null() override { wrong("null"); }
   bool binary(json::binary_t&) override { wrong("binary data"); }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     throw std::runtime_error("not valid JSON at byte " + std::to_string(position) + " of the header: " +
                              std::string(error.what()).substr(0, 200));
   }
@@ -94,7 +99,8 @@ class HeaderReader : public nlohmann::json_sax<json> {
     return true;
   }
   bool claim(bool& seen) {
-    if (seen) throw std::runtime_error(in_quotes(key_) + ": the field " + in_quotes(field_) + " appears twice");
+    if (seen)
+      throw std::runtime_error(in_quotes(key_) + ": the field " + in_quotes(field_) + " appears twice");
     return seen = true;
   }
   void check_complete() {
@@ -104,7 +110,8 @@ class HeaderReader : public nlohmann::json_sax<json> {
   }
   [[noreturn]] void wrong(const std::string& value) {
     std::string place = in_ == In::nothing || in_ == In::done ? "the header" : in_quotes(key_);
-    if (in_ == In::metadata || in_ == In::tensor || in_ == In::shape || in_ == In::offsets) place += "." + field_;
+    if (in_ == In::metadata || in_ == In::tensor || in_ == In::shape || in_ == In::offsets)
+      place += "." + field_;
     throw std::runtime_error(place + " holds " + value + ", which the format does not allow there");
   }
 
@@ -122,7 +129,8 @@ HeaderReader parse_header(std::string_view text) {
 
 uint64_t header_length(const MappedFile& file) {
   if (file.size() < 8) {
-    throw std::runtime_error(std::to_string(file.size()) + " bytes; a safetensors file has at least 8 (truncated?)");
+    throw std::runtime_error(std::to_string(file.size()) +
+                             " bytes; a safetensors file has at least 8 (truncated?)");
   }
   uint64_t length = 0;
   std::memcpy(&length, file.at(0), sizeof length);
@@ -144,13 +152,14 @@ std::vector<int64_t> row_major_strides(at::IntArrayRef shape) {
 }
 
 // One header entry becomes a tensor; `expected` is where the one before it ended.
-MappedTensor place(const HeaderEntry& entry, const std::shared_ptr<const MappedFile>& file, uint64_t data_start,
-                   uint64_t expected) {
+MappedTensor place(const HeaderEntry& entry, const std::shared_ptr<const MappedFile>& file,
+                   uint64_t data_start, uint64_t expected) {
   const uint64_t begin = entry.offsets[0], end = entry.offsets[1], available = file->size() - data_start;
   const std::string range = "data_offsets [" + std::to_string(begin) + ", " + std::to_string(end) + "]";
   if (begin > end) throw std::runtime_error(range + " run backwards");
   if (end > available) {
-    throw std::runtime_error(range + " end beyond the " + std::to_string(available) + " data bytes of the file (truncated?)");
+    throw std::runtime_error(range + " end beyond the " + std::to_string(available) +
+                             " data bytes of the file (truncated?)");
   }
   if (begin != expected) {
     throw std::runtime_error(range + (begin < expected ? " overlap" : " leave a hole after") +
@@ -159,8 +168,8 @@ MappedTensor place(const HeaderEntry& entry, const std::shared_ptr<const MappedF
   MappedTensor tensor{file, data_start + begin, dtype_from_name(entry.dtype), entry.shape, {}};
   uint64_t bytes = static_cast<uint64_t>(checked_elements(entry.shape));
   if (__builtin_mul_overflow(bytes, c10::elementSize(tensor.dtype), &bytes) || bytes != end - begin) {
-    throw std::runtime_error("shape " + shape_text(entry.shape) + " of " + entry.dtype + " does not take the " +
-                             std::to_string(end - begin) + " bytes of " + range);
+    throw std::runtime_error("shape " + shape_text(entry.shape) + " of " + entry.dtype +
+                             " does not take the " + std::to_string(end - begin) + " bytes of " + range);
   }
   tensor.strides = row_major_strides(entry.shape);
   return tensor;
@@ -170,7 +179,8 @@ TensorFile read(const std::shared_ptr<const MappedFile>& file) {
   const uint64_t length = header_length(*file);
   HeaderReader header = parse_header(file->bytes(8, length));
   auto& entries = header.entries;
-  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.offsets < b.offsets; });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.offsets < b.offsets; });
 
   TensorFile result;
   result.metadata = std::move(header.metadata);

@@ -24,7 +24,8 @@ void check_specs(const std::vector<TensorSpec>& specs) {
   std::unordered_set<std::string> names;
   for (const TensorSpec& spec : specs) {
     if (spec.name.empty() || spec.name == "__metadata__" || spec.name.size() > kMaxNameBytes) {
-      throw std::invalid_argument("\"" + spec.name.substr(0, 80) + "\" cannot name a tensor in a safetensors file");
+      throw std::invalid_argument("\"" + spec.name.substr(0, 80) +
+                                  "\" cannot name a tensor in a safetensors file");
     }
     if (!names.insert(spec.name).second) {
       throw std::invalid_argument("the tensor name \"" + spec.name + "\" was given twice");
@@ -40,9 +41,11 @@ std::string header_text(const std::vector<TensorSpec>& specs, Metadata metadata)
   uint64_t offset = 0;
   for (const TensorSpec& spec : specs) {
     const uint64_t end = offset + spec.bytes();
-    // Straight into the object's list: looking each name up first would be quadratic in the number of tensors.
+    // Straight into the object's list: looking each name up first would be quadratic in the number of
+    // tensors.
     header.get_ref<nlohmann::ordered_json::object_t&>().push_back(
-        {spec.name, {{"dtype", dtype_name(spec.dtype)}, {"shape", spec.shape}, {"data_offsets", {offset, end}}}});
+        {spec.name,
+         {{"dtype", dtype_name(spec.dtype)}, {"shape", spec.shape}, {"data_offsets", {offset, end}}}});
     offset = end;
   }
   try {
@@ -57,8 +60,8 @@ std::string header_text(const std::vector<TensorSpec>& specs, Metadata metadata)
 void write_tensor(AtomicFile& file, const TensorSpec& spec, const at::Tensor& tensor) {
   if (tensor.scalar_type() != spec.dtype || tensor.sizes() != at::IntArrayRef(spec.shape)) {
     throw std::invalid_argument(spec.name + ": is " + shape_text(tensor.sizes()) + " of " +
-                                c10::toString(tensor.scalar_type()) + ", was announced as " + shape_text(spec.shape) +
-                                " of " + c10::toString(spec.dtype));
+                                c10::toString(tensor.scalar_type()) + ", was announced as " +
+                                shape_text(spec.shape) + " of " + c10::toString(spec.dtype));
   }
   // The only copy there ever is: one tensor that lies on another device or is not contiguous.
   const at::Tensor plain = tensor.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
@@ -89,7 +92,8 @@ std::vector<TensorSpec> specs_of(const NamedTensors& tensors) {
   std::vector<TensorSpec> specs;
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.defined()) throw std::invalid_argument(name + ": undefined tensor");
-    if (tensor.layout() != at::kStrided) throw std::invalid_argument(name + ": only dense tensors can be saved");
+    if (tensor.layout() != at::kStrided)
+      throw std::invalid_argument(name + ": only dense tensors can be saved");
     specs.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
   }
   return specs;
@@ -101,7 +105,8 @@ TensorSource source_of(const NamedTensors& tensors) {
 }
 
 // Greedy in the given order, as transformers does: a shard is closed when the next tensor would not fit.
-std::vector<std::vector<TensorSpec>> split_into_shards(const std::vector<TensorSpec>& specs, uint64_t max_bytes) {
+std::vector<std::vector<TensorSpec>> split_into_shards(const std::vector<TensorSpec>& specs,
+                                                       uint64_t max_bytes) {
   std::vector<std::vector<TensorSpec>> shards(1);
   uint64_t used = 0;
   for (const TensorSpec& spec : specs) {
@@ -155,14 +160,16 @@ void save_safetensors(const fs::path& path, std::vector<TensorSpec> specs, const
 }
 
 void save_safetensors(const fs::path& path, const NamedTensors& tensors, const Metadata& metadata) {
-  save_safetensors(path, safetensors_write_detail::specs_of(tensors), safetensors_write_detail::source_of(tensors),
-                   metadata);
+  save_safetensors(path, safetensors_write_detail::specs_of(tensors),
+                   safetensors_write_detail::source_of(tensors), metadata);
 }
 
-std::vector<fs::path> save_sharded(const fs::path& folder, std::vector<TensorSpec> specs, const TensorSource& source,
-                                   const Metadata& metadata, uint64_t max_shard_bytes) {
+std::vector<fs::path> save_sharded(const fs::path& folder, std::vector<TensorSpec> specs,
+                                   const TensorSource& source, const Metadata& metadata,
+                                   uint64_t max_shard_bytes) {
   namespace detail = safetensors_write_detail;
-  if (max_shard_bytes == 0) throw std::invalid_argument("max_shard_bytes is 0; a shard must hold at least one byte");
+  if (max_shard_bytes == 0)
+    throw std::invalid_argument("max_shard_bytes is 0; a shard must hold at least one byte");
   detail::check_specs(specs);
   const auto shards = detail::split_into_shards(specs, max_shard_bytes);
   std::vector<fs::path> paths;
@@ -183,8 +190,8 @@ std::vector<fs::path> save_sharded(const fs::path& folder, std::vector<TensorSpe
   return paths;
 }
 
-std::vector<fs::path> save_sharded(const fs::path& folder, const NamedTensors& tensors, const Metadata& metadata,
-                                   uint64_t max_shard_bytes) {
+std::vector<fs::path> save_sharded(const fs::path& folder, const NamedTensors& tensors,
+                                   const Metadata& metadata, uint64_t max_shard_bytes) {
   return save_sharded(folder, safetensors_write_detail::specs_of(tensors),
                       safetensors_write_detail::source_of(tensors), metadata, max_shard_bytes);
 }

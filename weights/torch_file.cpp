@@ -16,7 +16,8 @@ using Kind = PickleValue::Kind;
 constexpr std::array<std::string_view, 6> kStateDictKeys{"state_dict", "model",  "model_state_dict",
                                                          "state_dict_ema", "module", "net"};
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
-// A stride of 0 lets a few stored bytes stand for any number of elements; real state dicts stay far below this.
+// A stride of 0 lets a few stored bytes stand for any number of elements; real state dicts stay far below
+// this.
 constexpr uint64_t kMaxExpandedBytes = 64u << 20;
 
 // Where a storage lies in the file.
@@ -42,17 +43,20 @@ const PickleValue& find_state_dict(const PickleValue& top) {
       if (inner && holds_tensors(*inner)) return *inner;
     }
     for (size_t i = 0; i < top.items.size() && keys.size() < 200; i += 2) {
-      if (top.items[i]->kind == Kind::text) keys += (keys.empty() ? "" : ", ") + std::string(top.items[i]->text.substr(0, 40));
+      if (top.items[i]->kind == Kind::text)
+        keys += (keys.empty() ? "" : ", ") + std::string(top.items[i]->text.substr(0, 40));
     }
   }
   std::string looked;
   for (std::string_view key : kStateDictKeys) looked += (looked.empty() ? "" : ", ") + std::string(key);
-  throw std::runtime_error("no state dict found: the top level is " +
-                           (top.kind == Kind::dict ? "a dict with the keys [" + keys + "]" : std::string("no dict")) +
-                           " and holds no tensors; looked for them there and under " + looked);
+  throw std::runtime_error(
+      "no state dict found: the top level is " +
+      (top.kind == Kind::dict ? "a dict with the keys [" + keys + "]" : std::string("no dict")) +
+      " and holds no tensors; looked for them there and under " + looked);
 }
 
-MappedTensor place_tensor(const PickledTensor& pickled, const std::shared_ptr<const MappedFile>& file, const Place& place) {
+MappedTensor place_tensor(const PickledTensor& pickled, const std::shared_ptr<const MappedFile>& file,
+                          const Place& place) {
   MappedTensor tensor{file, place.offset, pickled.dtype, pickled.shape, pickled.strides};
   const uint64_t element = c10::elementSize(pickled.dtype);
   const uint64_t elements = static_cast<uint64_t>(checked_elements(pickled.shape));
@@ -63,27 +67,28 @@ MappedTensor place_tensor(const PickledTensor& pickled, const std::shared_ptr<co
     last += static_cast<unsigned __int128>(tensor.shape[i] - 1) * static_cast<uint64_t>(tensor.strides[i]);
   }
   if (elements > 0 && last >= stored) {
-    throw std::runtime_error("shape " + shape_text(tensor.shape) + " with strides " + shape_text(tensor.strides) +
-                             " at offset " + std::to_string(pickled.offset) + " reaches beyond its storage of " +
-                             std::to_string(stored) + " elements");
+    throw std::runtime_error("shape " + shape_text(tensor.shape) + " with strides " +
+                             shape_text(tensor.strides) + " at offset " + std::to_string(pickled.offset) +
+                             " reaches beyond its storage of " + std::to_string(stored) + " elements");
   }
   if (elements > stored && elements > kMaxExpandedBytes / element) {
-    throw std::runtime_error("shape " + shape_text(tensor.shape) + " expands a storage of only " + std::to_string(stored) +
-                             " elements");
+    throw std::runtime_error("shape " + shape_text(tensor.shape) + " expands a storage of only " +
+                             std::to_string(stored) + " elements");
   }
   if (elements > 0) tensor.offset += (pickled.offset + pickled.storage.view_offset) * element;
   return tensor;
 }
 
-TensorFile collect(const PickleValue& top, const Unpickler& pickle, const std::shared_ptr<const MappedFile>& file,
-                   const FindStorage& find_storage) {
+TensorFile collect(const PickleValue& top, const Unpickler& pickle,
+                   const std::shared_ptr<const MappedFile>& file, const FindStorage& find_storage) {
   const PickleValue& dict = find_state_dict(top);
   TensorFile result;
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const PickleValue &key = *dict.items[i], &value = *dict.items[i + 1];
     if (value.kind != Kind::tensor || key.kind != Kind::text) continue;
     const std::string name(key.text.substr(0, kMaxNameBytes));
-    if (name.size() < key.text.size()) throw std::runtime_error("\"" + name.substr(0, 80) + "...\": the name is too long");
+    if (name.size() < key.text.size())
+      throw std::runtime_error("\"" + name.substr(0, 80) + "...\": the name is too long");
     const PickledTensor& tensor = pickle.tensors()[static_cast<size_t>(value.integer)];
     try {
       result.tensors.push_back({name, place_tensor(tensor, file, find_storage(tensor.storage))});
@@ -106,38 +111,47 @@ std::string archive_prefix(const ZipArchive& archive) {
 TensorFile read_zip(const std::shared_ptr<const MappedFile>& file) {
   const ZipArchive archive(*file);
   const std::string prefix = archive_prefix(archive);
-  if (archive.find(prefix + "constants.pkl")) {
-    throw std::runtime_error("a TorchScript program, not weights; save its state dict as safetensors in Python");
+  if (archive.entries().count(prefix + "constants.pkl")) {
+    throw std::runtime_error(
+        "a TorchScript program, not weights; save its state dict as safetensors in Python");
   }
   if (const ZipEntry* order = archive.find(prefix + "byteorder")) {
     const std::string_view text = file->bytes(order->offset, order->size);
-    if (text != "little") throw std::runtime_error("byte order \"" + std::string(text.substr(0, 20)) + "\"; only little is supported");
+    if (text != "little")
+      throw std::runtime_error("byte order \"" + std::string(text.substr(0, 20)) +
+                               "\"; only little is supported");
   }
   const ZipEntry data = *archive.find(prefix + "data.pkl");
   Unpickler pickle(*file, data.offset, data.offset + data.size);
   const PickleValue& top = pickle.run();
   return collect(top, pickle, file, [&](const PickledStorage& storage) {
     const ZipEntry* entry = archive.find(prefix + "data/" + storage.key);
-    if (!entry) throw std::runtime_error("its storage \"" + storage.key.substr(0, 80) + "\" is not in the archive");
+    if (!entry)
+      throw std::runtime_error("its storage \"" + storage.key.substr(0, 80) + "\" is not in the archive");
     return Place{entry->offset, entry->size};
   });
 }
 
-std::map<std::string, Place> legacy_places(const MappedFile& file, const PickleValue& keys, const Unpickler& pickle) {
+std::map<std::string, Place> legacy_places(const MappedFile& file, const PickleValue& keys,
+                                           const Unpickler& pickle) {
   std::map<std::string, Place> places;
   if (keys.kind != Kind::list) throw std::runtime_error("damaged: the list of storages is missing");
   ByteReader reader(file, pickle.position(), file.size());
   for (const PickleValue* key : keys.items) {
-    const auto storage = key->kind == Kind::text ? pickle.storages().find(key->text) : pickle.storages().end();
-    if (storage == pickle.storages().end()) throw std::runtime_error("damaged: a storage that no tensor uses");
+    const auto storage =
+        key->kind == Kind::text ? pickle.storages().find(key->text) : pickle.storages().end();
+    if (storage == pickle.storages().end())
+      throw std::runtime_error("damaged: a storage that no tensor uses");
     const uint64_t elements = reader.number<uint64_t>();
     if (elements != storage->second.elements) {
-      throw std::runtime_error("storage \"" + storage->first.substr(0, 80) + "\" holds " + std::to_string(elements) +
-                               " elements, announced were " + std::to_string(storage->second.elements));
+      throw std::runtime_error("storage \"" + storage->first.substr(0, 80) + "\" holds " +
+                               std::to_string(elements) + " elements, announced were " +
+                               std::to_string(storage->second.elements));
     }
     const uint64_t element = c10::elementSize(storage->second.dtype);
     if (elements > reader.remaining() / element) {
-      throw std::runtime_error("storage \"" + storage->first.substr(0, 80) + "\" reaches beyond the file (truncated?)");
+      throw std::runtime_error("storage \"" + storage->first.substr(0, 80) +
+                               "\" reaches beyond the file (truncated?)");
     }
     places.emplace(storage->first, Place{reader.position(), elements * element});
     reader.take(elements * element);
@@ -145,8 +159,8 @@ std::map<std::string, Place> legacy_places(const MappedFile& file, const PickleV
   return places;
 }
 
-// Four pickles (magic number, protocol, system, the object), the list of storage keys as a fifth, then for each storage
-// its number of elements and its bytes.
+// Four pickles (magic number, protocol, system, the object), the list of storage keys as a fifth, then for
+// each storage its number of elements and its bytes.
 TensorFile read_legacy(const std::shared_ptr<const MappedFile>& file) {
   Unpickler pickle(*file, 0, file->size());
   const PickleValue& magic = pickle.run();
@@ -164,7 +178,8 @@ TensorFile read_legacy(const std::shared_ptr<const MappedFile>& file) {
   const auto places = legacy_places(*file, keys, pickle);
   return collect(top, pickle, file, [&](const PickledStorage& storage) {
     const auto found = places.find(storage.key);
-    if (found == places.end()) throw std::runtime_error("its storage \"" + storage.key.substr(0, 80) + "\" is not in the file");
+    if (found == places.end())
+      throw std::runtime_error("its storage \"" + storage.key.substr(0, 80) + "\" is not in the file");
     return found->second;
   });
 }

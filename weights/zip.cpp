@@ -10,8 +10,8 @@ namespace zoo::weights {
 // Record layouts and names follow PKWARE's APPNOTE 6.3, sections 4.3.7 to 4.3.16.
 namespace zip_detail {
 
-constexpr uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50, kEnd = 0x06054b50, kEnd64 = 0x06064b50,
-                   kEnd64Locator = 0x07064b50;
+constexpr uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50, kEnd = 0x06054b50,
+                   kEnd64 = 0x06064b50, kEnd64Locator = 0x07064b50;
 constexpr uint64_t kEndBytes = 22, kLocatorBytes = 20, kMaxComment = 65535;
 constexpr uint32_t kIn64 = 0xffffffff;  // the real value is in the zip64 record
 
@@ -77,7 +77,8 @@ void widen(ByteReader extra, uint64_t& size, uint64_t& stored, uint64_t& local) 
   }
 }
 
-// Name and extra field of the local header may differ in length from the directory's, so it must be read as well.
+// Name and extra field of the local header may differ in length from the directory's, so it must be read as
+// well.
 uint64_t data_offset(const MappedFile& file, uint64_t local) {
   if (local > file.size()) throw std::runtime_error("its header lies outside the file");
   ByteReader header(file, local, file.size());
@@ -89,7 +90,8 @@ uint64_t data_offset(const MappedFile& file, uint64_t local) {
 }
 
 ZipEntry read_entry(const MappedFile& file, ByteReader& directory, std::string& name) {
-  if (directory.number<uint32_t>() != kCentralHeader) throw std::runtime_error("the zip directory is damaged");
+  if (directory.number<uint32_t>() != kCentralHeader)
+    throw std::runtime_error("the zip directory is damaged");
   directory.take(4);
   const uint16_t flags = directory.number<uint16_t>(), method = directory.number<uint16_t>();
   directory.take(8);
@@ -104,10 +106,10 @@ ZipEntry read_entry(const MappedFile& file, ByteReader& directory, std::string& 
   directory.take(comment);
   widen(ByteReader(file, extra_begin, extra_begin + extra), size, stored, local);
 
-  if (flags & 1) throw std::runtime_error("is encrypted");
-  if (method != 0 || size != stored) throw std::runtime_error("is compressed; torch.save stores its entries as they are");
-  ZipEntry entry{data_offset(file, local), size};
-  if (size > file.size() - entry.offset) throw std::runtime_error("its data reaches beyond the file (truncated?)");
+  ZipEntry entry{data_offset(file, local), stored, method == 0 && size == stored && (flags & 1) == 0};
+  if (stored > file.size() - entry.offset) {
+    throw std::runtime_error("reaches beyond the file (truncated?)");
+  }
   return entry;
 }
 
@@ -122,7 +124,8 @@ ZipArchive::ZipArchive(const MappedFile& file) {
     try {
       entry = zip_detail::read_entry(file, reader, name);
     } catch (const std::runtime_error& error) {
-      throw std::runtime_error("zip entry " + std::to_string(i) + " \"" + name.substr(0, 200) + "\" " + error.what());
+      throw std::runtime_error("zip entry " + std::to_string(i) + " \"" + name.substr(0, 200) + "\" " +
+                               error.what());
     }
     if (!entries_.emplace(name, entry).second) {
       throw std::runtime_error("zip entry \"" + name.substr(0, 200) + "\" is there twice");
@@ -132,7 +135,12 @@ ZipArchive::ZipArchive(const MappedFile& file) {
 
 const ZipEntry* ZipArchive::find(const std::string& name) const {
   const auto found = entries_.find(name);
-  return found == entries_.end() ? nullptr : &found->second;
+  if (found == entries_.end()) return nullptr;
+  if (!found->second.plain) {
+    throw std::runtime_error("zip entry \"" + name.substr(0, 200) +
+                             "\" is compressed or encrypted; torch.save stores its entries as they are");
+  }
+  return &found->second;
 }
 
 }  // namespace zoo::weights

@@ -6,7 +6,8 @@
 
 namespace zoo::weights::testing::fuzz {
 
-// One to eight changes: a byte replaced, a bit flipped, a block copied over another, a cut, an insertion, a large number.
+// One to eight changes: a byte replaced, a bit flipped, a block copied over another, a cut, an insertion, a
+// large number.
 std::string mutate(std::string bytes, std::mt19937_64& random) {
   auto below = [&](size_t limit) { return static_cast<size_t>(random() % std::max<size_t>(1, limit)); };
   for (size_t changes = 1 + below(8); changes > 0 && !bytes.empty(); --changes) {
@@ -14,7 +15,9 @@ std::string mutate(std::string bytes, std::mt19937_64& random) {
     switch (below(6)) {
       case 0: bytes[at] = static_cast<char>(random()); break;
       case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
-      case 2: bytes.replace(at, std::min<size_t>(8, bytes.size() - at), bytes.substr(below(bytes.size()), 8)); break;
+      case 2:
+        bytes.replace(at, std::min<size_t>(8, bytes.size() - at), bytes.substr(below(bytes.size()), 8));
+        break;
       case 3: if (below(4) == 0) bytes.resize(at); break;
       case 4: bytes.insert(at, 1 + below(4), static_cast<char>(random())); break;
       default: bytes.replace(at, std::min<size_t>(4, bytes.size() - at), "\xff\xff\xff\x7f"); break;
@@ -43,7 +46,8 @@ size_t survivors(const std::string& name, size_t rounds) {
 }
 
 TEST_CASE("mutated weight files load or are refused", "[weights][fuzz]") {
-  for (const char* name : {"expected.safetensors", "plain_zip.pth", "plain_legacy.pth", "nested_legacy.pth"}) {
+  for (const char* name :
+       {"expected.safetensors", "plain_zip.pth", "plain_legacy.pth", "nested_legacy.pth"}) {
     INFO(name);
     const size_t loaded = survivors(name, 2000);
     CHECK(loaded > 0);     // some changes hit only values ...

@@ -77,6 +77,7 @@ def main():
     torch.save({"weight": torch.ones(2), "extra": Hostile()}, OUT / "hostile_zip.pth")
     torch.save({"weight": torch.ones(2), "extra": Hostile()}, OUT / "hostile_legacy.pth", _use_new_zipfile_serialization=False)
     torch.save(torch.nn.Linear(2, 2), OUT / "whole_module.pth")
+    torch.jit.script(torch.nn.Identity()).save(str(OUT / "script.pt"))
     torch.save({"lr": 0.1}, OUT / "no_tensors.pth")
 
 

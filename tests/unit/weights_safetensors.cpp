@@ -23,10 +23,12 @@ std::string tensor(const std::string& dtype, const std::string& shape, const std
 TEST_CASE("every element type survives writing and reading", "[weights]") {
   TempFolder folder;
   NamedTensors tensors;
-  for (auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte,
-                    at::kBool, at::kUInt16, at::kUInt32, at::kUInt64, at::kComplexFloat, at::kFloat8_e4m3fn,
-                    at::kFloat8_e5m2, at::kFloat8_e8m0fnu, at::kFloat8_e4m3fnuz, at::kFloat8_e5m2fnuz}) {
-    tensors.emplace_back(c10::toString(type), at::tensor({0.f, 1.f, 2.f, 1.f, 1.f, 2.f}).reshape({3, 2}).to(type));
+  for (auto type :
+       {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar,
+        at::kByte, at::kBool, at::kUInt16, at::kUInt32, at::kUInt64, at::kComplexFloat, at::kFloat8_e4m3fn,
+        at::kFloat8_e5m2, at::kFloat8_e8m0fnu, at::kFloat8_e4m3fnuz, at::kFloat8_e5m2fnuz}) {
+    tensors.emplace_back(c10::toString(type),
+                         at::tensor({0.f, 1.f, 2.f, 1.f, 1.f, 2.f}).reshape({3, 2}).to(type));
   }
   tensors.emplace_back("scalar", at::scalar_tensor(2.5));
   tensors.emplace_back("empty", at::zeros({0, 4}));
@@ -55,7 +57,8 @@ TEST_CASE("a file of the safetensors package reads as its values", "[weights]") 
     const float zero = info.name == "float8_e8m0fnu" ? values.to(at::kFloat).flatten()[0].item<float>() : 0;
     const at::Tensor expected = at::tensor({zero, 1.f, 2.f, 1.f}).reshape({2, 2});
     CHECK(at::equal(values.to(values.is_complex() ? at::kComplexFloat : at::kFloat),
-                    (info.name == "bool" ? expected.clamp_max(1) : expected).to(values.is_complex() ? at::kComplexFloat : at::kFloat)));
+                    (info.name == "bool" ? expected.clamp_max(1) : expected)
+                        .to(values.is_complex() ? at::kComplexFloat : at::kFloat)));
   }
 }
 
@@ -78,8 +81,10 @@ TEST_CASE("tensors are views that may be changed without touching the file", "[w
 TEST_CASE("tensors that are not aligned are copied", "[weights]") {
   TempFolder folder;
   const float values[2] = {1.5f, -2.f};
-  const std::string data = std::string(1, '\7') + std::string(reinterpret_cast<const char*>(values), sizeof values);
-  std::string header = "{\"a\":" + tensor("U8", "[1]", "[0,1]") + ",\"b\":" + tensor("F32", "[2]", "[1,9]") + "}";
+  const std::string data =
+      std::string(1, '\7') + std::string(reinterpret_cast<const char*>(values), sizeof values);
+  std::string header =
+      "{\"a\":" + tensor("U8", "[1]", "[0,1]") + ",\"b\":" + tensor("F32", "[2]", "[1,9]") + "}";
   header.append((8 - header.size() % 8) % 8, ' ');
   write_bytes(folder / "x.safetensors", safetensors_bytes(header, data));
   const Checkpoint read = Checkpoint::open(folder / "x.safetensors");
@@ -90,37 +95,59 @@ TEST_CASE("tensors that are not aligned are copied", "[weights]") {
 
 TEST_CASE("wide types are written first, so that all are aligned", "[weights]") {
   TempFolder folder;
-  save_safetensors(folder / "x.safetensors",
-                   NamedTensors{{"flag", at::ones({3}, at::kBool)}, {"b", at::ones({2})}, {"a", at::ones({2})}, {"n", at::ones({1}, at::kLong)}});
+  save_safetensors(folder / "x.safetensors", NamedTensors{{"flag", at::ones({3}, at::kBool)},
+                                                          {"b", at::ones({2})},
+                                                          {"a", at::ones({2})},
+                                                          {"n", at::ones({1}, at::kLong)}});
   std::vector<std::string> order;
-  for (const TensorInfo& info : Checkpoint::open(folder / "x.safetensors").tensors()) order.push_back(info.name);
+  for (const TensorInfo& info : Checkpoint::open(folder / "x.safetensors").tensors())
+    order.push_back(info.name);
   CHECK(order == std::vector<std::string>{"n", "b", "a", "flag"});
 }
 
 TEST_CASE("lying safetensors headers are refused with the reason", "[weights]") {
   const std::string eight(8, 'x');
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[2]", "[0,8]") + "}", "xxxx"), "end beyond the 4 data bytes"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[2]", "[0,8]") + "}", eight + "x"), "end at data byte 8"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[3]", "[0,8]") + "}", eight), "does not take the 8 bytes"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"b\":" + tensor("F32", "[2]", "[0,8]") + "}", eight), "overlap"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[2]", "[0,8]") + "}", "xxxx"),
+                 "end beyond the 4 data bytes"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[2]", "[0,8]") + "}", eight + "x"),
+                 "end at data byte 8"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[3]", "[0,8]") + "}", eight),
+                 "does not take the 8 bytes"));
+  CHECK(contains(
+      header_error(
+          "{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"b\":" + tensor("F32", "[2]", "[0,8]") + "}", eight),
+      "overlap"));
   CHECK(contains(header_error("{\"a\":" + tensor("F32", "[1]", "[4,8]") + "}", eight), "hole"));
   CHECK(contains(header_error("{\"a\":" + tensor("F32", "[1]", "[8,4]") + "}", eight), "backwards"));
   CHECK(contains(header_error("{\"a\":" + tensor("F32", "[-2]", "[0,8]") + "}", eight), "negative"));
   CHECK(contains(header_error("{\"a\":" + tensor("F32", "[2.5]", "[0,8]") + "}", eight), "2.5"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[4294967296,4294967296]", "[0,8]") + "}", eight), "63 bits"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F64", "[2305843009213693953]", "[0,8]") + "}", eight), "does not take"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[18446744073709551615]", "[0,8]") + "}", eight), "63 bits"));
-  CHECK(contains(header_error("{\"a\":" + tensor("Q4", "[2]", "[0,8]") + "}", eight), "\"Q4\" is not supported (known: F64"));
-  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"a\":" + tensor("F32", "[1]", "[4,8]") + "}", eight), "\"a\" appears twice"));
-  CHECK(contains(header_error("{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", eight), "needs dtype, shape and data_offsets"));
-  CHECK(contains(header_error("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", eight), "twice"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[4294967296,4294967296]", "[0,8]") + "}", eight),
+                 "63 bits"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F64", "[2305843009213693953]", "[0,8]") + "}", eight),
+                 "does not take"));
+  CHECK(contains(header_error("{\"a\":" + tensor("F32", "[18446744073709551615]", "[0,8]") + "}", eight),
+                 "63 bits"));
+  CHECK(contains(header_error("{\"a\":" + tensor("Q4", "[2]", "[0,8]") + "}", eight),
+                 "\"Q4\" is not supported (known: F64"));
+  CHECK(contains(
+      header_error(
+          "{\"a\":" + tensor("F32", "[1]", "[0,4]") + ",\"a\":" + tensor("F32", "[1]", "[4,8]") + "}", eight),
+      "\"a\" appears twice"));
+  CHECK(contains(header_error("{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", eight),
+                 "needs dtype, shape and data_offsets"));
+  CHECK(contains(
+      header_error("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+                   eight),
+      "twice"));
   CHECK(contains(header_error("{\"a\":5}"), "holds a number"));
   CHECK(contains(header_error("[]"), "does not begin with \"{\""));
   CHECK(contains(header_error("{\"a\":"), "not valid JSON"));
   CHECK(contains(header_error("{\"a\":" + tensor("F32", "[[[[2]]]]", "[0,8]") + "}", eight), "holds a list"));
   CHECK(contains(header_error("{\"__metadata__\":{\"x\":1}}"), "__metadata__"));
   CHECK(contains(header_error("{\"\xff\":" + tensor("F32", "[2]", "[0,8]") + "}", eight), "not valid JSON"));
-  CHECK(contains(header_error("{\"" + std::string(2000, 'n') + "\":" + tensor("F32", "[2]", "[0,8]") + "}", eight), "longer than 1024 bytes"));
+  CHECK(contains(
+      header_error("{\"" + std::string(2000, 'n') + "\":" + tensor("F32", "[2]", "[0,8]") + "}", eight),
+      "longer than 1024 bytes"));
 }
 
 TEST_CASE("truncated and oversized safetensors files are refused", "[weights]") {
@@ -133,7 +160,8 @@ TEST_CASE("truncated and oversized safetensors files are refused", "[weights]") 
   CHECK(contains(error(""), "the file is empty"));
   CHECK(contains(error("1234"), "4 bytes; a safetensors file has at least 8"));
   CHECK(contains(error(std::string("\xff\xff\xff\xff\xff\xff\xff\xff{", 9)), "above the format's limit"));
-  CHECK(contains(error(safetensors_bytes(std::string(100, '{')).substr(0, 50)), "header length 100 does not fit the file of 50 bytes"));
+  CHECK(contains(error(safetensors_bytes(std::string(100, '{')).substr(0, 50)),
+                 "header length 100 does not fit the file of 50 bytes"));
   CHECK(contains(error("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"), "git lfs pull"));
   CHECK(contains(error_of([&] { Checkpoint::open(folder / "none.safetensors"); }), "no such file"));
 
@@ -155,18 +183,25 @@ TEST_CASE("an empty set of tensors is a valid file", "[weights]") {
 TEST_CASE("bad tensors are not written", "[weights]") {
   TempFolder folder;
   const auto path = folder / "x.safetensors";
-  CHECK(contains(error_of([&] { save_safetensors(path, NamedTensors{{"a", at::ones(1)}, {"a", at::ones(1)}}); }), "given twice"));
+  CHECK(contains(
+      error_of([&] { save_safetensors(path, NamedTensors{{"a", at::ones(1)}, {"a", at::ones(1)}}); }),
+      "given twice"));
   CHECK(contains(error_of([&] { save_safetensors(path, NamedTensors{{"\xff", at::ones(1)}}); }), "UTF-8"));
-  CHECK(contains(error_of([&] { save_safetensors(path, NamedTensors{{"z", at::ones(1, at::kComplexDouble)}}); }), "cannot hold"));
+  CHECK(contains(
+      error_of([&] { save_safetensors(path, NamedTensors{{"z", at::ones(1, at::kComplexDouble)}}); }),
+      "cannot hold"));
   CHECK(contains(error_of([&] { save_safetensors(path, NamedTensors{{"u", at::Tensor()}}); }), "undefined"));
-  CHECK(contains(error_of([&] { save_safetensors(folder / "no/such/x.safetensors", NamedTensors{{"a", at::ones(1)}}); }), "No such file"));
+  CHECK(contains(
+      error_of([&] { save_safetensors(folder / "no/such/x.safetensors", NamedTensors{{"a", at::ones(1)}}); }),
+      "No such file"));
   CHECK(folder.files() == 0);
 }
 
 TEST_CASE("tensors that are not contiguous are written by value", "[weights]") {
   TempFolder folder;
   const at::Tensor table = at::arange(6).reshape({2, 3});
-  save_safetensors(folder / "x.safetensors", NamedTensors{{"t", table.t()}, {"row", table[1]}, {"wide", at::ones({1}).expand({3})}});
+  save_safetensors(folder / "x.safetensors",
+                   NamedTensors{{"t", table.t()}, {"row", table[1]}, {"wide", at::ones({1}).expand({3})}});
   const Checkpoint read = Checkpoint::open(folder / "x.safetensors");
   CHECK(at::equal(read.get("t"), table.t()));
   CHECK(at::equal(read.get("row"), table[1]));
@@ -190,7 +225,10 @@ TEST_CASE("a full disk leaves the old file and nothing else", "[weights]") {
       save_safetensors(folder / "x.safetensors", NamedTensors{{"a", large}});
     } catch (const std::runtime_error& error) {
       const std::string text = error.what();
-      code = text.find("File too large") != std::string::npos && text.find("is unchanged") != std::string::npos ? 0 : 4;
+      code =
+          text.find("File too large") != std::string::npos && text.find("is unchanged") != std::string::npos
+              ? 0
+              : 4;
     }
     ::_exit(code);
   }
@@ -219,7 +257,8 @@ TEST_CASE("an atomic file that is not committed leaves nothing", "[weights]") {
 
 TEST_CASE("shards are written, found again and replaced as a set", "[weights]") {
   TempFolder folder;
-  const NamedTensors tensors{{"a", at::full({100}, 1.0)}, {"b", at::full({100}, 2.0)}, {"c", at::full({100}, 3.0)}};
+  const NamedTensors tensors{
+      {"a", at::full({100}, 1.0)}, {"b", at::full({100}, 2.0)}, {"c", at::full({100}, 3.0)}};
   const auto files = save_sharded(folder.path, tensors, {}, 800);
   REQUIRE(files.size() == 3);
   CHECK(files[0].filename() == "model-00001-of-00002.safetensors");
@@ -236,7 +275,8 @@ TEST_CASE("shards are written, found again and replaced as a set", "[weights]") 
   CHECK(save_sharded(folder.path, tensors, {}, 1 << 20).size() == 1);
   CHECK(folder.files() == 1);  // a stale index would lie
   CHECK(save_sharded(folder.path, tensors, {}, 1).size() == 4);
-  CHECK(Checkpoint::open(folder.path).files().size() == 3);  // a stale model.safetensors would win over the index
+  CHECK(Checkpoint::open(folder.path).files().size() ==
+        3);  // a stale model.safetensors would win over the index
 }
 
 TEST_CASE("an index may not lead outside its folder nor promise what is not there", "[weights]") {
@@ -247,10 +287,13 @@ TEST_CASE("an index may not lead outside its folder nor promise what is not ther
     write_bytes(path, text);
     return error_of([&] { Checkpoint::open(path); });
   };
-  for (const char* shard : {"../one.safetensors", "/etc/passwd", "sub/one.safetensors", "..", ".", "", "a\\\\b"}) {
-    CHECK(contains(error("{\"weight_map\":{\"a\":\"" + std::string(shard) + "\"}}"), "only plain file names inside the folder"));
+  for (const char* shard :
+       {"../one.safetensors", "/etc/passwd", "sub/one.safetensors", "..", ".", "", "a\\\\b"}) {
+    CHECK(contains(error("{\"weight_map\":{\"a\":\"" + std::string(shard) + "\"}}"),
+                   "only plain file names inside the folder"));
   }
-  CHECK(contains(error("{\"weight_map\":{\"a\":\"two.safetensors\"}}"), "the shard two.safetensors is not there"));
+  CHECK(contains(error("{\"weight_map\":{\"a\":\"two.safetensors\"}}"),
+                 "the shard two.safetensors is not there"));
   CHECK(contains(error("{\"weight_map\":{\"z\":\"one.safetensors\"}}"), "lists \"z\" in one.safetensors"));
   CHECK(contains(error("{\"weight_map\":{\"a\":5}}"), "is not a file name"));
   CHECK(contains(error("{\"weight_map\":[]}"), "no \"weight_map\" object"));
@@ -271,7 +314,8 @@ TEST_CASE("a folder is searched in a fixed order", "[weights]") {
   write_bytes(folder / "training_args.bin", "not weights");
   CHECK(Checkpoint::open(folder.path).files()[0].filename() == "weights.pth");
   std::filesystem::copy_file(fixture("nested.pth"), folder / "more.pt");
-  CHECK(contains(error_of([&] { Checkpoint::open(folder.path); }), "there are 2, name one of them: more.pt, weights.pth"));
+  CHECK(contains(error_of([&] { Checkpoint::open(folder.path); }),
+                 "there are 2, name one of them: more.pt, weights.pth"));
   save_safetensors(folder / "adapter.safetensors", NamedTensors{{"a", at::ones({2})}});
   CHECK(Checkpoint::open(folder.path).files()[0].filename() == "adapter.safetensors");
   save_safetensors(folder / "model.safetensors", NamedTensors{{"a", at::ones({2})}});

@@ -4,7 +4,8 @@
 
 namespace zoo::weights::testing::torch_files {
 
-// The error of reading a file that begins as torch.save's older format does and goes on with this object pickle.
+// The error of reading a file that begins as torch.save's older format does and goes on with this object
+// pickle.
 std::string pickle_error(const std::string& object) {
   TempFolder folder;
   const std::string legacy = read_bytes(fixture("plain_legacy.pth"));
@@ -18,7 +19,9 @@ std::string pickle_error(const std::string& object) {
 // Ends the object, and gives the empty list of storages that must follow it.
 const std::string kNoStorages = ".].";
 
-std::string global(const std::string& module, const std::string& name) { return "c" + module + "\n" + name + "\n"; }
+std::string global(const std::string& module, const std::string& name) {
+  return "c" + module + "\n" + name + "\n";
+}
 
 TEST_CASE("files of torch.save read as the values that were saved", "[weights]") {
   const Checkpoint expected = Checkpoint::open(fixture("expected.safetensors"));
@@ -35,12 +38,14 @@ TEST_CASE("files of torch.save read as the values that were saved", "[weights]")
       CHECK(at::equal(seen, wanted));
     }
     CHECK(read.get("transposed").strides() == at::IntArrayRef({1, 4}));
-    if (std::string(name) == "plain_zip.pth") CHECK(read.get("tied").data_ptr() == read.get("weight").data_ptr());
+    if (std::string(name) == "plain_zip.pth")
+      CHECK(read.get("tied").data_ptr() == read.get("weight").data_ptr());
   }
 }
 
 TEST_CASE("torch.save's files of every element type", "[weights]") {
-  const Checkpoint read = Checkpoint::open(fixture("dtypes.pth")), expected = Checkpoint::open(fixture("dtypes.safetensors"));
+  const Checkpoint read = Checkpoint::open(fixture("dtypes.pth")),
+                   expected = Checkpoint::open(fixture("dtypes.safetensors"));
   CHECK(read.tensors().size() == 17);
   for (const TensorInfo& info : expected.tensors()) {
     INFO(info.name);
@@ -71,7 +76,8 @@ TEST_CASE("pickles that name code are refused and nothing runs", "[weights]") {
     CHECK(contains(error, "zoo never runs code from a file"));
     CHECK(contains(error, "re-save as safetensors"));
   }
-  CHECK(contains(error_of([] { Checkpoint::open(fixture("whole_module.pth")); }), "torch.nn.modules.linear.Linear"));
+  CHECK(contains(error_of([] { Checkpoint::open(fixture("whole_module.pth")); }),
+                 "torch.nn.modules.linear.Linear"));
   CHECK_FALSE(std::filesystem::exists("zoo_was_executed"));
   CHECK(contains(pickle_error(global("builtins", "eval") + "U\x01" "1\x85R."), "builtins.eval"));
   CHECK(contains(pickle_error("(ios\nsystem\n."), "os.system"));
@@ -95,7 +101,8 @@ TEST_CASE("damaged pickles are refused with the reason", "[weights]") {
   CHECK(contains(pickle_error("cposix"), "middle of a line"));
   CHECK(contains(pickle_error("\xfe"), "none that torch.save writes"));
   CHECK(contains(pickle_error("(K\x01K\x02tQ."), "a storage has wrong arguments"));
-  CHECK(contains(pickle_error(global("torch._utils", "_rebuild_tensor_v2") + ")R."), "_rebuild_tensor has wrong arguments"));
+  CHECK(contains(pickle_error(global("torch._utils", "_rebuild_tensor_v2") + ")R."),
+                 "_rebuild_tensor has wrong arguments"));
   CHECK(contains(pickle_error("]"), "truncated"));
 }
 
@@ -125,6 +132,27 @@ std::string patched_error(const std::string& from, const std::string& to) {
   bytes.replace(found, from.size(), to);
   write_bytes(folder / "x.pth", bytes);
   return error_of([&] { Checkpoint::open(folder / "x.pth"); });
+}
+
+TEST_CASE("torch files can be shards too", "[weights]") {
+  TempFolder folder;
+  std::filesystem::copy_file(fixture("plain_zip.pth"), folder / "pytorch_model-00001-of-00001.bin");
+  write_bytes(folder / "pytorch_model.bin.index.json",
+              R"({"metadata": {}, "weight_map": {"steps": "pytorch_model-00001-of-00001.bin"}})");
+  const Checkpoint read = Checkpoint::open(folder.path);
+  CHECK(at::equal(read.get("steps"), at::tensor({1, -2, 3}, at::kLong)));
+  CHECK(read.tensors()[0].file == "pytorch_model-00001-of-00001.bin");
+}
+
+TEST_CASE("a missing storage and a TorchScript program are named as such", "[weights]") {
+  TempFolder folder;
+  std::string bytes = read_bytes(fixture("plain_zip.pth"));
+  for (size_t at = bytes.find("/data/1"); at != std::string::npos; at = bytes.find("/data/1", at + 1)) {
+    bytes.replace(at, 7, "/data/x");
+  }
+  write_bytes(folder / "x.pth", bytes);
+  CHECK(contains(error_of([&] { Checkpoint::open(folder / "x.pth"); }), "is not in the archive"));
+  CHECK(contains(error_of([] { Checkpoint::open(fixture("script.pt")); }), "a TorchScript program, not weights"));
 }
 
 TEST_CASE("views may not leave their storage", "[weights]") {
