@@ -6,8 +6,9 @@
 #include "app/tasks/image_data.h"
 #include "app/tasks/text_batches.h"
 #include "data/csv.h"
-#include "data/npy.h"
 #include "models/names.h"
+#include "weights/npy.h"
+#include "weights/npy.h"
 
 namespace zoo::app {
 namespace image_embedding_detail {
@@ -99,13 +100,17 @@ class ImageEmbedding : public Task {
     const at::Tensor vectors = at::cat(parts);
     Json document = json_of(files, vectors, format == "json" || (options.json && options.out.empty()));
     document["pooling"] = pooling;
-    const std::string content = format == "npy"   ? data::npy_bytes(vectors)
-                                : format == "csv" ? csv_of(files, vectors)
-                                : format == "json" ? document.dump(1) + "\n"
-                                                   : text_of(files, vectors);
-    if (!options.out.empty()) write_output(options.out, content, options.overwrite);
-    else if (!options.json) std::cout << content;
-    if (!options.out.empty()) document["out"] = options.out.string();
+    std::string content;
+    if (format == "text") content = text_of(files, vectors);
+    if (format == "csv") content = csv_of(files, vectors);
+    if (format == "json") content = document.dump(1) + "\n";
+    if (!options.out.empty()) {
+      if (format == "npy") weights::save_npy(options.out, vectors);
+      else write_output(options.out, content, options.overwrite);
+      document["out"] = options.out.string();
+    } else if (!options.json) {
+      std::cout << content;
+    }
     return document;
   }
 };
