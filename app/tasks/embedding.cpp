@@ -8,8 +8,8 @@
 #include "app/cli.h"
 #include "app/tasks/sentence_encoder.h"
 #include "data/csv.h"
-#include "data/npy.h"
 #include "models/names.h"
+#include "weights/npy.h"
 
 namespace zoo::app {
 namespace embedding_detail {
@@ -110,10 +110,10 @@ class Embedding : public Task {
     std::string content;
     if (format == "text") content = text_document(inputs, vectors);
     if (format == "csv") content = csv_document(inputs, vectors);
-    if (format == "npy") content = data::npy_bytes(vectors);
     if (format == "json") content = document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
     if (!options.out.empty()) {
-      write_output(options.out, content, options.overwrite);
+      if (format == "npy") weights::save_npy(options.out, vectors);
+      else write_output(options.out, content, options.overwrite);
       document["out"] = options.out.string();
       if (!options.json) std::cout << texts.size() << " vectors of " << vectors.size(1) << " numbers in " << options.out.string() << "\n";
     } else if (!options.json) {

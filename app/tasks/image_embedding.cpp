@@ -8,7 +8,6 @@
 #include "data/csv.h"
 #include "models/names.h"
 #include "weights/npy.h"
-#include "weights/npy.h"
 
 namespace zoo::app {
 namespace image_embedding_detail {
