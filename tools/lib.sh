@@ -14,9 +14,9 @@ step() {
   echo "==> $name"
   "$@" || status=$?
   seconds=$(elapsed "$start")
+  [ -z "${ZOO_TIMES:-}" ] || printf '%s\t%s\n' "$seconds" "$name" >> "$ZOO_TIMES"
   [ $status -eq 0 ] || { echo "==> $name: failed after $seconds s (exit code $status)" >&2; exit $status; }
   echo "==> $name: done in $seconds s"
-  [ -z "${ZOO_TIMES:-}" ] || printf '%s\t%s\n' "$seconds" "$name" >> "$ZOO_TIMES"
 }
 
 # Seconds since a value of $EPOCHREALTIME, with one decimal. (In the C locale its separator is a point.)
