@@ -25,5 +25,5 @@ endforeach()
 add_test(NAME dependencies COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/cli/dependencies.sh ${CMAKE_CURRENT_SOURCE_DIR})
 add_test(NAME embed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/cli/embed.sh ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 # The kernels that other processors would use, on this one.
-add_test(NAME parity.onednn COMMAND zoo_tests "[parity]")
+add_test(NAME parity.onednn COMMAND zoo_tests "[parity],[blocks]")
 set_tests_properties(parity.onednn PROPERTIES ENVIRONMENT ZOO_LINEAR_KERNEL=onednn)

@@ -2,6 +2,7 @@
 #include "app/resources.h"
 #include "app/verify.h"
 #include "models/names.h"
+#include "weights/checkpoint.h"
 #include "tests/catch.h"
 #include "tests/models.h"
 #include "weights/safetensors.h"
