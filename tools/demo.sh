@@ -3,7 +3,9 @@
 # 2 cores, of which building is the most.
 source "$(dirname "$0")/lib.sh"
 
-heading() { printf '\n\033[1m== %s\033[0m\n\n' "$*"; }
+heading() {
+  if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n\n' "$*"; else printf '\n== %s\n\n' "$*"; fi
+}
 # Shows a command as a user would type it, then runs it.
 run() { printf '$ %s\n' "$*"; "$@"; }
 
