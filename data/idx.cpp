@@ -52,6 +52,7 @@ std::vector<int64_t> read_shape(Reader& reader) {
 }
 
 std::filesystem::path split_file(const std::filesystem::path& folder, const std::string& split, const char* kind) {
+  if (split != "train" && split != "test") return {};
   const std::string stem = (split == "train" ? "train-" : "t10k-") + std::string(kind);
   for (const auto* name : {"-ubyte.gz", "-ubyte"}) {
     if (std::filesystem::is_regular_file(folder / (stem + name))) return folder / (stem + name);
@@ -115,7 +116,8 @@ IdxSplit read_idx_split(const std::filesystem::path& folder, const std::string& 
 }
 
 std::vector<std::string> idx_class_names(const std::filesystem::path& folder, int64_t classes) {
-  std::string name = std::filesystem::weakly_canonical(folder).filename().string();
+  const auto path = std::filesystem::absolute(folder).lexically_normal();
+  std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();  // "set/" ends in nothing
   std::erase_if(name, [](unsigned char c) { return !std::isalnum(c); });
   for (auto& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (name == "fashionmnist" && classes <= 10) {

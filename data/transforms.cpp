@@ -286,9 +286,9 @@ std::vector<std::array<float, 256>> ImageTransform::levels() const {
 at::Tensor ImageTransform::operator()(const at::Tensor& picture) const {
   const at::Tensor fitted = fit(picture);
   TORCH_CHECK_VALUE(fitted.size(2) == channels, "picture has ", fitted.size(2), " channels; the network wants ", channels);
-  const at::Tensor result = at::empty({channels, fitted.size(0), fitted.size(1)}, at::kFloat);
+  const at::Tensor result = at::empty({fitted.size(0), fitted.size(1), channels}, at::kFloat);
   write_floats(fitted, levels(), {}, 0, result.data_ptr<float>());
-  return result;
+  return result.permute({2, 0, 1});
 }
 
 Augmentation Augmentation::from_json(const nlohmann::ordered_json& json) {
@@ -324,16 +324,14 @@ void write_floats(const at::Tensor& picture, const std::vector<std::array<float,
     side = 1 + draw.below(augmentation.erase);
     hole_top = draw.below(height) - side / 2, hole_left = draw.below(width) - side / 2;
   }
-  for (int64_t c = 0; c < channels; ++c) {
-    const float* table = levels[c].data();
-    for (int64_t y = 0; y < height; ++y) {
-      const int64_t from_y = y + down;
-      for (int64_t x = 0; x < width; ++x) {
-        const int64_t from_x = (mirrored ? width - 1 - x : x) + right;
-        const bool black = from_y < 0 || from_y >= height || from_x < 0 || from_x >= width ||
-                           (y >= hole_top && y < hole_top + side && x >= hole_left && x < hole_left + side);
-        *out++ = table[black ? 0 : in[(from_y * width + from_x) * channels + c]];
-      }
+  for (int64_t y = 0; y < height; ++y) {
+    const int64_t from_y = y + down;
+    for (int64_t x = 0; x < width; ++x) {
+      const int64_t from_x = (mirrored ? width - 1 - x : x) + right;
+      const bool black = from_y < 0 || from_y >= height || from_x < 0 || from_x >= width ||
+                         (y >= hole_top && y < hole_top + side && x >= hole_left && x < hole_left + side);
+      const uint8_t* pixel = in + (from_y * width + from_x) * channels;
+      for (int64_t c = 0; c < channels; ++c) *out++ = levels[c][black ? 0 : pixel[c]];
     }
   }
 }

@@ -12,8 +12,8 @@ namespace zoo::data {
 
 enum class Filter { nearest = 0, bilinear = 2, bicubic = 3 };  // Pillow's numbers
 
-// Pillow's antialiased resampling, bit for bit (same filters, same 22-bit fixed-point weights, 8-bit intermediate):
-// [H, W, C] uint8 -> [height, width, C] uint8.
+// Pillow 11's antialiased resampling, bit for bit (same filters, same 22-bit fixed-point weights, the width first, 8-bit
+// intermediate): [H, W, C] uint8 -> [height, width, C] uint8. Pillow 13 may take the height first, and rounds differently then.
 at::Tensor resize(const at::Tensor& picture, int64_t height, int64_t width, Filter filter);
 
 // Cuts [height, width] out of the middle; what lies outside the picture is black. [H, W, C] uint8.
@@ -41,7 +41,7 @@ struct ImageTransform {
   at::Tensor fit(const at::Tensor& picture) const;
   // Value of each of the 256 levels after rescaling and normalising: [channels][256].
   std::vector<std::array<float, 256>> levels() const;
-  // fit() and levels(): [H, W, C] uint8 -> [C, h, w] float32.
+  // fit() and levels(): [H, W, C] uint8 -> [C, h, w] float32, a view of memory in the order h, w, C.
   at::Tensor operator()(const at::Tensor& picture) const;
 };
 
@@ -55,8 +55,8 @@ struct Augmentation {
   static Augmentation from_json(const nlohmann::ordered_json& json);
 };
 
-// Writes one picture [h, w, C] uint8 as floats [C, h, w] to `out`, changed by `augmentation` with random numbers that
-// depend on `seed` alone.
+// Writes one picture [h, w, C] uint8 as floats in the same order to `out`, changed by `augmentation` with random numbers
+// that depend on `seed` alone.
 void write_floats(const at::Tensor& picture, const std::vector<std::array<float, 256>>& levels, const Augmentation& augmentation,
                   uint64_t seed, float* out);
 

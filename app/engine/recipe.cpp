@@ -44,7 +44,7 @@ class Section {
   }
   void seed(const char* key, uint64_t& value) {
     if (const Json* found = find(key)) {
-      if (!found->is_number_unsigned()) wrong(key, *found, "a whole number from 0");
+      if (!found->is_number_unsigned() && !(found->is_number_integer() && found->get<int64_t>() >= 0)) wrong(key, *found, "a whole number from 0");
       value = found->get<uint64_t>();
     }
   }

@@ -92,8 +92,9 @@ struct TokenizerImpl : Module {
     for (size_t i = 0; i < convs.size(); ++i) {
       x = convs[i](x);
       if (cfg.convolutional()) {
-        x = at::max_pool2d(at::relu(x), {cfg.pooling_kernel_size, cfg.pooling_kernel_size}, {cfg.pooling_stride, cfg.pooling_stride},
-                           {cfg.pooling_padding, cfg.pooling_padding});
+        // The reference applies ReLU first; the maximum commutes with it, and this way ReLU sees a quarter of the values.
+        x = at::relu(at::max_pool2d(x, {cfg.pooling_kernel_size, cfg.pooling_kernel_size}, {cfg.pooling_stride, cfg.pooling_stride},
+                                    {cfg.pooling_padding, cfg.pooling_padding}));
       }
       mark("conv_layers." + std::to_string(i), x);
     }

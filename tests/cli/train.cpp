@@ -1,0 +1,116 @@
+// zoo train, eval and run on pictures, with the real program.
+#include <ATen/ATen.h>
+#include <random>
+
+#include "data/image.h"
+#include "tests/catch.h"
+#include "tests/cli/program.h"
+
+namespace cli_train_tests {
+using zoo::test::has;
+using zoo::test::Outcome;
+using zoo::test::Scratch;
+using zoo::test::zoo_program;
+namespace fs = std::filesystem;
+
+// Bright above or bright below, in noise; 20 pictures of each in train, 8 in test.
+void write_set(const Scratch& scratch, const std::string& name = "set") {
+  std::mt19937 random(7);
+  for (const auto& [split, count] : {std::pair<std::string, int>{"train", 20}, {"test", 8}}) {
+    for (const std::string kind : {"above", "below"}) {
+      for (int i = 0; i < count; ++i) {
+        const at::Tensor picture = at::empty({16, 16, 3}, at::kByte);
+        for (int64_t k = 0; k < picture.numel(); ++k) {
+          const bool bright = (k < picture.numel() / 2) == (kind == "above");
+          picture.data_ptr<uint8_t>()[k] = static_cast<uint8_t>(random() % 90 + (bright ? 150 : 0));
+        }
+        scratch.write(name + "/" + split + "/" + kind + "/" + std::to_string(i) + ".png", zoo::data::encode_png(picture));
+      }
+    }
+  }
+}
+
+std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
+
+TEST_CASE("train by flags, then eval and run the folder", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_set(scratch);
+  const auto set = quoted(scratch / "set"), out = quoted(scratch / "out");
+  const Outcome trained = zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 6 --batch-size 8 --lr 3e-3 --seed 1 --json --out " + out);
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  const auto document = trained.json();
+  CHECK(document.at("steps") == 30);
+  CHECK(document.at("metrics").at("accuracy").get<double>() > 0.9);
+  CHECK(has(trained.err, "epoch 6"));
+
+  const Outcome measured = zoo_program("eval " + out + " --task image_classification --data " + set + " --json");
+  REQUIRE(measured.code == 0);
+  CHECK(measured.json().at("metrics").at("accuracy") == document.at("metrics").at("accuracy"));
+  CHECK(measured.json().at("samples") == 16);
+
+  const Outcome told = zoo_program("run " + out + " " + quoted(scratch / "set/test/above/0.png") + " --json");
+  REQUIRE(told.code == 0);
+  CHECK(told.json().at("predictions").at(0).at("label") == "above");
+  const Outcome listed = zoo_program("run " + out + " - --top-k 1 --format csv", "find " + quoted(scratch / "set/test/below") + " -name '*.png' | ");
+  REQUIRE(listed.code == 0);
+  CHECK(has(listed.out, "file,rank,label,probability"));
+  CHECK(std::count(listed.out.begin(), listed.out.end(), '\n') == 9);
+
+  const Outcome refused = zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 1 --out " + out);
+  CHECK(refused.code == 2);
+  CHECK(has(refused.err, "is not empty"));
+  CHECK(zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 1 --overwrite --out " + out).code == 0);
+}
+
+TEST_CASE("mistakes before training: message, code 2, nothing written", "[cli]") {
+  const Scratch scratch;
+  scratch.write("recipe.json", R"({"model": "cct:tiny", "task": "image_classification", "data": "/nowhere", "epcohs": 3})");
+  scratch.write("broken.json", "{");
+  const auto says = [&](const std::string& arguments, const std::string& part) {
+    const Outcome outcome = zoo_program("train " + arguments + " --out " + quoted(scratch / "out"));
+    INFO(arguments << "\n" << outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(has(outcome.err, part));
+  };
+  says(quoted(scratch / "recipe.json"), "unknown key 'epcohs'; nearest: epochs");
+  says(quoted(scratch / "broken.json"), "not valid JSON");
+  says("--model cct:tiny --data x", "'task' is missing");
+  says("--model cct:tiny --task image_clasification --data x", "nearest: image_classification");
+  says("--model cct:tiny --task image_classification --data /nowhere", "/nowhere: no such folder");
+  says("--model cct:tiny --task image_classification --data /nowhere --epochs many", "'epochs' is \"many\"");
+  CHECK_FALSE(fs::exists(scratch / "out"));
+  CHECK(zoo_program("train --model cct:tiny --task image_classification --data x").code == 2);
+}
+
+TEST_CASE("files that are no pictures are named", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_set(scratch);
+  scratch.write("set/test/above/0.png", "a text");
+  const std::string set = quoted(scratch / "set");
+  const Outcome stopped = zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 1 --out " + quoted(scratch / "out"));
+  CHECK(stopped.code == 1);
+  CHECK(has(stopped.err, "above/0.png"));
+  const Outcome skipped = zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 1 --set options.skip_bad=true --json --out " + quoted(scratch / "skipping"));
+  INFO(skipped.err);
+  REQUIRE(skipped.code == 0);
+  CHECK(skipped.json().at("samples") == 15);
+  CHECK(has(skipped.err, "skipped"));
+}
+
+TEST_CASE("Ctrl-C saves what there is and exits with 1", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_set(scratch);
+  const Outcome stopped = zoo_program("train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 100000 --out " + quoted(scratch / "out"),
+                                      "timeout --preserve-status -s INT 4 ");
+  INFO(stopped.err);
+  CHECK(stopped.code == 1);
+  CHECK(has(stopped.err, "interrupted after step"));
+  CHECK(fs::exists(scratch / "out/model.safetensors"));
+  CHECK(fs::exists(scratch / "out/report.html"));
+}
+
+}  // namespace cli_train_tests
