@@ -46,7 +46,7 @@ const std::vector<std::string> kClasses = {"left", "middle", "right"};
 
 Recipe tiny_recipe(const fs::path& data, const std::string& model) {
   Json json = {{"model", model}, {"task", "image_classification"}, {"data", data.string()}, {"epochs", 5}, {"batch_size", 12},
-               {"optimizer", {{"lr", 3e-3}}}, {"schedule", {{"warmup_share", 0.1}}}, {"augment", {{"pad_crop", 1}}}, {"seed", 3}};
+               {"optimizer", {{"lr", model.starts_with("cct") ? 1e-2 : 3e-3}}}, {"schedule", {{"warmup_share", 0.1}}}, {"augment", {{"pad_crop", 1}}}, {"seed", 3}};
   if (model.starts_with("cct")) json["config"] = {{"n_input_channels", 1}};
   return read_recipe(json);
 }
