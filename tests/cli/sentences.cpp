@@ -224,6 +224,35 @@ TEST_CASE("zoo run --task linkage names unknown columns and keeps old files", "[
   CHECK(file_text(tables / "old.csv") == "precious\n");
 }
 
+TEST_CASE("zoo train --task similarity learns pairs and leaves a sentence-transformers folder", "[cli][sentences]") {
+  const Checkpoint checkpoint;
+  const std::string rows = "a dog,the cat,0\nthe big dog,a big dog,5\nthe river,the house,0\na cat walked,the cat walks,5\n"
+                           "old house,the river,0\nsmall dog,a small dog,5\nbig cat,talking,0\nthe old river,old river,5\n";
+  for (const char* split : {"train", "test"}) checkpoint.write(std::string("pairs/") + split + ".csv", rows);
+  const std::string eval = " --task similarity --json --data " + checkpoint.at("pairs/test.csv");
+  const auto before = zoo_program("eval " + checkpoint.net() + eval);
+  REQUIRE(before.code == 0);
+  for (const char* loss : {"cosine", "multiple_negatives", "supervised_contrastive", "online_contrastive"}) {
+    INFO(loss);
+    const std::string out = checkpoint.at(loss);
+    const auto trained = zoo_program("train --model " + checkpoint.net() + " --task similarity --data " + checkpoint.at("pairs") +
+                                     " --epochs 15 --batch-size 4 --lr 3e-3 --seed 1 --json --set options.loss=" + loss + " --out " + out);
+    INFO(trained.err);
+    REQUIRE(trained.code == 0);
+    const auto after = zoo_program("eval " + out + eval);
+    REQUIRE(after.code == 0);
+    CHECK(after.json().at("metrics").at("spearman").get<double>() > before.json().at("metrics").at("spearman").get<double>());
+    CHECK(after.json().at("metrics").at("spearman") == trained.json().at("metrics").at("spearman"));
+    for (const char* file : {"modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "vocab.txt"})
+      CHECK(file_text(checkpoint / (std::string("net/") + file)) == file_text(checkpoint / (std::string(loss) + "/" + file)));
+  }
+  const auto wrong = zoo_program("train --model " + checkpoint.net() + " --task similarity --data " + checkpoint.at("pairs") +
+                                 " --set options.loss=cosin --out " + checkpoint.at("none"));
+  CHECK(wrong.code == 2);
+  CHECK(has(wrong.err, "nearest: cosine"));
+  CHECK_FALSE(std::filesystem::exists(checkpoint / "none"));
+}
+
 TEST_CASE("all-MiniLM-L6-v2 reaches its published figure on STS-B", "[cli][sentences][real]") {
   const auto folder = zoo::test::minilm_folder(), data = zoo::test::data_folder();
   if (!folder || !data || !std::filesystem::exists(*data / "text/sts_b/test.csv")) {

@@ -1,7 +1,10 @@
 #include "app/tasks/top_k.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
-#include <map>
+#include <chrono>
+#include <iostream>
 #include <set>
 
 #include "app/tasks/clusters.h"
@@ -69,6 +72,26 @@ TEST_CASE("similar pairs in tiles equal the double loop", "[text][top_k]") {
     similar_pairs(rows, threshold, [&](int64_t i, int64_t j, float) { CHECK(found.emplace(i, j).second); }, {}, tiles);
     CHECK(found == expected);
   }
+}
+
+// Hidden because it takes a minute: zoo_tests "[large]".
+TEST_CASE("top-k of 100000 x 100000 rows stays within its memory", "[.][large]") {
+  const auto peak = [] {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return double(usage.ru_maxrss) / 1024;  // MiB
+  };
+  constexpr int64_t count = 100000, width = 384;
+  at::manual_seed(1);
+  const auto right = at::randn({count, width}), order = at::randperm(count);
+  const auto left = right.index_select(0, order);
+  const double before = peak();
+  const auto start = std::chrono::steady_clock::now();
+  const auto best = top_k_rows(left, right, 2);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::cerr << "top-2 of 100000 x 100000 x 384: " << seconds << " s, " << peak() - before << " MiB more than both tables\n";
+  CHECK(at::equal(best.indices.select(1, 0), order));
+  CHECK(peak() - before < 300);
 }
 
 // Agglomeration as its definition says it: all pairs of clusters, the nearest merged, until none is near enough.
