@@ -3,10 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <regex>
-#include <set>
 
 #include "app/cli.h"
-#include "app/json_file.h"
+#include "app/files.h"
+#include "app/head.h"
 #include "app/machine.h"
 #include "app/tasks/task.h"
 #include "models/names.h"
@@ -17,15 +17,10 @@ namespace zoo::app {
 namespace fs = std::filesystem;
 namespace bundle_detail {
 
-bool on_disk_at(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
 [[noreturn]] void throw_not_found(const std::string& spec) {
   std::vector<std::string> known;
   for (const auto& entry : registry()) known.push_back(entry.name);
-  const bool there = on_disk_at(spec);
+  const bool there = on_disk(spec);
   throw std::invalid_argument(
       "'" + spec.substr(0, 200) + "' is neither a checkpoint folder nor a network of the registry" +
       (there ? " (it is on disk, but holds no config.json)" : "") + "; a checkpoint folder holds config.json and model.safetensors, " +
@@ -39,45 +34,7 @@ std::string head_task(const std::string& task) {
   return std::find(names.begin(), names.end(), task) == names.end() ? task : find_task(task).head();
 }
 
-// ---- class names ----
-
-// Names by id from "id2label"; empty when there are none.
-std::vector<std::string> configured_labels(const Json& config) {
-  const auto table = config.find("id2label");
-  if (table == config.end() || table->is_null()) return {};
-  if (!table->is_object()) throw std::invalid_argument("config key 'id2label' is not an object of id -> class name");
-  std::vector<std::string> labels(table->size());
-  std::vector<bool> seen(table->size());
-  for (const auto& [id, name] : table->items()) {
-    const bool digits = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || std::stoull(id) >= labels.size() || seen[std::stoull(id)] || !name.is_string()) {
-      throw std::invalid_argument("config key 'id2label': entry \"" + id.substr(0, 80) + "\" is wrong; expected the ids 0 to " +
-                                  std::to_string(labels.size() - 1) + ", each with a name");
-    }
-    seen[std::stoull(id)] = true;
-    labels[std::stoull(id)] = name.get<std::string>();
-  }
-  return labels;
-}
-
-void put_labels(Json& config, const std::vector<std::string>& labels) {
-  Json id2label = Json::object(), label2id = Json::object();
-  for (size_t i = 0; i < labels.size(); ++i) {
-    id2label[std::to_string(i)] = labels[i];
-    label2id[labels[i]] = i;
-  }
-  config["id2label"] = id2label;
-  config["label2id"] = label2id;
-  for (const char* key : {"num_labels", "num_classes"}) {
-    if (config.contains(key)) config[key] = labels.size();
-  }
-}
-
-std::vector<std::string> numbered_labels(int64_t count) {
-  std::vector<std::string> labels;
-  for (int64_t i = 0; i < count; ++i) labels.push_back("LABEL_" + std::to_string(i));
-  return labels;
-}
+// ---- classes ----
 
 void apply_classes(Json& config, const BundleOptions& options) {
   const auto named = static_cast<int64_t>(options.labels.size());
@@ -92,36 +49,6 @@ void apply_classes(Json& config, const BundleOptions& options) {
   if (static_cast<int64_t>(configured_labels(config).size()) != options.classes) put_labels(config, numbered_labels(options.classes));
 }
 
-// ---- which tensors belong to the head ----
-
-std::vector<std::string> head_prefixes(const Entry& entry) {
-  return card(entry.name).value("head", Json::array()).get<std::vector<std::string>>();
-}
-
-bool starts_with(const std::string& text, const std::string& start) { return text.compare(0, start.size(), start) == 0; }
-
-// The head is what the card names, the pooler that feeds it, and in a model that holds its base model under a prefix
-// everything outside that prefix.
-bool in_head(const Entry& entry, const Model& model, const std::string& key) {
-  for (const auto& prefix : head_prefixes(entry)) {
-    if (starts_with(key, prefix)) return true;
-  }
-  const std::string base = card(entry.name).value("base_prefix", "");
-  if (base.empty()) return false;
-  if (starts_with(key, "pooler.") || starts_with(key, base + ".pooler.")) return true;
-  return model.named_children().contains(base) && !starts_with(key, base + ".");
-}
-
-// How many classes the head tells apart; 0 for a network without such a head.
-int64_t head_classes(const Entry& entry, const Model& model) {
-  for (const auto& item : model.named_parameters()) {
-    for (const auto& prefix : head_prefixes(entry)) {
-      if (starts_with(item.key(), prefix) && item.value().dim() >= 1) return item.value().size(0);
-    }
-  }
-  return 0;
-}
-
 // ---- weights ----
 
 std::vector<weights::Layout> layouts_of(const Entry& entry) {
@@ -132,17 +59,15 @@ std::vector<weights::Layout> layouts_of(const Entry& entry) {
   return layouts;
 }
 
-bool ignorable(const Entry& entry, const std::string& key) {
-  for (const auto& pattern : card(entry.name).value("ignore", Json::array())) {
-    if (std::regex_search(key, std::regex(pattern.get<std::string>()))) return true;
-  }
-  return false;
-}
-
 // Moves the card's "ignore" keys from unexpected to ignored.
 void forgive_ignorable(const Entry& entry, weights::LoadReport& report) {
+  std::vector<std::regex> patterns;
+  for (const auto& pattern : card(entry.name).value("ignore", Json::array())) patterns.emplace_back(pattern.get<std::string>());
   std::vector<std::string> rest;
-  for (auto& key : report.unexpected) (ignorable(entry, key) ? report.ignored : rest).push_back(key);
+  for (auto& key : report.unexpected) {
+    const bool ignorable = std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) { return std::regex_search(key, pattern); });
+    (ignorable ? report.ignored : rest).push_back(key);
+  }
   report.unexpected = rest;
 }
 
@@ -250,7 +175,7 @@ void finish_model(Bundle& bundle, const BundleOptions& options, at::Device devic
 
 std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
   for (const auto& name : tokenizers::tokenizer_files()) {
-    if (on_disk_at(folder / name)) return tokenizers::load(folder);
+    if (on_disk(folder / name)) return tokenizers::load(folder);
   }
   return nullptr;
 }
@@ -265,7 +190,7 @@ Bundle from_folder(const std::string& spec, const BundleOptions& options, const 
   build_model(bundle, options, config_file.string());
   bundle.report = load_weights(*bundle.entry, *bundle.model, checkpoint, options, dtype);
   const fs::path preprocessor = bundle.folder / "preprocessor_config.json";
-  bundle.preprocessor = on_disk_at(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
+  bundle.preprocessor = on_disk(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
   bundle.tokenizer = load_tokenizer(bundle.folder);
   return bundle;
 }
@@ -298,80 +223,16 @@ void log_report(const Bundle& bundle) {
   else spdlog::warn("loaded with misfits that were accepted\n{}", report.text());
 }
 
-// ---- saving ----
-
-void copy_whole_file(const fs::path& from, const fs::path& to) {
-  constexpr uint64_t kMaxBytes = 512u << 20;  // the largest tokenizer files have some 40 MB
-  std::error_code error;
-  if (fs::equivalent(from, to, error)) return;
-  weights::write_file_atomically(to, weights::read_text_file(from, kMaxBytes));
-}
-
-void copy_tokenizer(const fs::path& from, const fs::path& to) {
-  for (const auto& name : tokenizers::tokenizer_files()) {
-    if (on_disk_at(from / name)) copy_whole_file(from / name, to / name);
-  }
-}
-
-// sentence-transformers keeps the steps after the encoder in modules.json and numbered folders.
-void copy_sentence_modules(const fs::path& from, const fs::path& to) {
-  for (const char* name : {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"}) {
-    if (on_disk_at(from / name)) copy_whole_file(from / name, to / name);
-  }
-  static const std::regex module_folder("[0-9]+_[A-Za-z]+");
-  for (const auto& item : fs::directory_iterator(from)) {
-    const fs::path name = item.path().filename();
-    if (!std::regex_match(name.string(), module_folder) || !on_disk_at(item.path() / "config.json")) continue;
-    fs::create_directories(to / name);
-    copy_whole_file(item.path() / "config.json", to / name / "config.json");
-  }
-}
-
-std::string dtype_of(const Model& model) {
-  for (const auto& parameter : model.parameters()) {
-    if (parameter.scalar_type() == at::kBFloat16) return "bfloat16";
-    if (parameter.scalar_type() == at::kHalf) return "float16";
-    if (parameter.scalar_type() == at::kFloat) return "float32";
-  }
-  return "float32";
-}
-
-Json config_to_save(const Bundle& bundle) {
-  Json config = bundle.config;
-  config.erase("torch_dtype");  // the older name of "dtype"
-  config["dtype"] = dtype_of(*bundle.model);
-  const auto& architectures = card(bundle.entry->name).at("architectures");
-  if (!config.contains("architectures")) config["architectures"] = {architectures.begin().key()};
-  if (!config.contains("model_type")) config["model_type"] = card(bundle.entry->name).at("model_types").front();
-  if (head_classes(*bundle.entry, *bundle.model) == static_cast<int64_t>(bundle.labels.size()) && !bundle.labels.empty()) {
-    put_labels(config, bundle.labels);
-  }
-  return config;
-}
-
 }  // namespace bundle_detail
 
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
   const auto dtype = bundle_detail::parse_dtype(options.dtype);
-  const bool folder = bundle_detail::on_disk_at(fs::path(spec) / "config.json");
+  const bool folder = on_disk(fs::path(spec) / "config.json");
   if (!folder && !bundle_detail::names_network(spec)) bundle_detail::throw_not_found(spec);
   Bundle bundle = folder ? bundle_detail::from_folder(spec, options, dtype) : bundle_detail::from_registry(spec, options);
   bundle_detail::finish_model(bundle, options, device, dtype);
   bundle_detail::log_report(bundle);
   return bundle;
-}
-
-void save_bundle(const Bundle& bundle, const fs::path& folder) {
-  constexpr uint64_t kOneFile = uint64_t{1} << 50;
-  fs::create_directories(folder);
-  weights::save_sharded(folder, weights::state_dict(*bundle.model, /*with_aliases=*/false), {{"format", "pt"}}, kOneFile);
-  weights::write_file_atomically(folder / "config.json", bundle_detail::config_to_save(bundle).dump(2) + "\n");
-  if (!bundle.preprocessor.empty()) {
-    weights::write_file_atomically(folder / "preprocessor_config.json", bundle.preprocessor.dump(2) + "\n");
-  }
-  if (bundle.folder.empty()) return;
-  bundle_detail::copy_tokenizer(bundle.folder, folder);
-  if (bundle.task == "embedding") bundle_detail::copy_sentence_modules(bundle.folder, folder);
 }
 
 }  // namespace zoo::app

@@ -5,8 +5,8 @@
 #include <iostream>
 
 #include "app/cli.h"
+#include "app/files.h"
 #include "models/names.h"
-#include "weights/files.h"
 
 namespace zoo::app {
 
@@ -77,7 +77,7 @@ std::string config_path(const std::vector<std::string>& words) {
   return path ? path : "";
 }
 
-std::string scalar_text(const std::string& file, const std::string& key, const nlohmann::json& value) {
+std::string scalar_text(const std::string& file, const std::string& key, const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean() || value.is_number()) return value.dump();
   throw UsageError(file + ": option '" + key + "' is of type " + value.type_name() +
@@ -88,9 +88,9 @@ std::string scalar_text(const std::string& file, const std::string& key, const n
 std::map<std::string, std::vector<std::string>> read_config_file(const CLI::App& command, const std::string& path) {
   std::map<std::string, std::vector<std::string>> values;
   if (path.empty()) return values;
-  nlohmann::json document;
+  Json document;
   try {
-    document = weights::read_json_file(path);
+    document = read_json(path);
   } catch (const std::exception& error) {
     throw UsageError(std::string("--config: ") + error.what());
   }

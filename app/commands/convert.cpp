@@ -5,7 +5,7 @@
 #include <regex>
 
 #include "app/cli.h"
-#include "app/json_file.h"
+#include "app/files.h"
 #include "app/report/table.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -125,13 +125,6 @@ bool holds_weights(const std::string& name) {
   return false;
 }
 
-void copy_whole(const fs::path& from, const fs::path& to) {
-  constexpr uint64_t kMaxBytes = 512u << 20;
-  std::error_code error;
-  if (fs::equivalent(from, to, error)) return;
-  weights::write_file_atomically(to, weights::read_text_file(from, kMaxBytes));
-}
-
 // Everything beside the weights: config, tokenizer, preprocessor, and the config.json of sub-folders (sentence-transformers).
 void copy_companions(const Options& options) {
   const fs::path in(options.in), out(options.out);
@@ -139,9 +132,9 @@ void copy_companions(const Options& options) {
     const fs::path name = item.path().filename();
     if (item.is_directory() && fs::exists(item.path() / "config.json") && !fs::equivalent(item.path(), out)) {
       fs::create_directories(out / name);
-      copy_whole(item.path() / "config.json", out / name / "config.json");
+      copy_file_atomically(item.path() / "config.json", out / name / "config.json");
     } else if (item.is_regular_file() && !holds_weights(name.string()) && name.string()[0] != '.') {
-      copy_whole(item.path(), out / name);
+      copy_file_atomically(item.path(), out / name);
     }
   }
   if (options.dtype.empty() || !fs::exists(in / "config.json")) return;

@@ -1,4 +1,6 @@
 // zoo eval: a network's figures on a whole dataset.
+#include <ATen/Parallel.h>
+
 #include <spdlog/spdlog.h>
 
 #include <chrono>

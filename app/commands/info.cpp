@@ -3,7 +3,7 @@
 
 #include "app/bundle.h"
 #include "app/cli.h"
-#include "app/json_file.h"
+#include "app/files.h"
 #include "app/report/table.h"
 #include "models/registry.h"
 #include "weights/mapped_tensor.h"

@@ -1,4 +1,6 @@
 // zoo verify: the table of proofs.
+#include <ATen/Parallel.h>
+
 #include <cstdio>
 #include <iostream>
 

@@ -1,6 +1,6 @@
 #include "app/bundle.h"
 
-#include "app/json_file.h"
+#include "app/files.h"
 #include "app/machine.h"
 #include "models/registry.h"
 #include "tests/catch.h"

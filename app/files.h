@@ -1,0 +1,18 @@
+// Files beside the weights: JSON that people write (config.json, recipes), and copies of what a checkpoint carries along.
+#pragma once
+#include <filesystem>
+
+#include "models/model.h"
+
+namespace zoo::app {
+
+// Strict: at most 64 MB, at most 32 levels deep, no key twice in one object. The order of keys is kept.
+// Throws std::runtime_error that names the file and what is wrong with it.
+Json read_json(const std::filesystem::path& path);
+
+// Whether there is anything of that name; false also for what cannot be looked at.
+bool on_disk(const std::filesystem::path& path);
+// Complete or not at all; does nothing when both are the same file. At most 512 MB: the largest tokenizer files have some 40.
+void copy_file_atomically(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace zoo::app
