@@ -162,6 +162,7 @@ void print_json(const Json& document) {
 int main(int argc, char** argv) {
   // A reader that left (zoo list | head) is noticed when writing; a signal would kill the program in the middle of a save.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write past the file-size limit then fails with a message, like a full disk
   const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   const int code = cli_detail::run_reporting_failures(words);
   errno = 0;
