@@ -55,7 +55,8 @@ class Scratch {
 inline Outcome zoo_program(const std::string& arguments, const std::string& before = "") {
   const Scratch scratch;
   const auto err = scratch / "err", out = scratch / "out";
-  const std::string command = before + " " ZOO_PROGRAM " " + arguments + " > '" + out.string() + "' 2> '" + err.string() + "'";
+  // ZOO_DATA and ZOO_MODEL steer tests, but are also the environment of --data and --model.
+  const std::string command = "unset ZOO_DATA ZOO_MODEL; " + before + " " ZOO_PROGRAM " " + arguments + " > '" + out.string() + "' 2> '" + err.string() + "'";
   const int status = std::system(command.c_str());
   Outcome outcome;
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
