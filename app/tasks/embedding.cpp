@@ -7,6 +7,7 @@
 
 #include "app/cli.h"
 #include "app/tasks/sentence_encoder.h"
+#include "app/tasks/sentence_task.h"
 #include "data/csv.h"
 #include "models/names.h"
 #include "weights/npy.h"
@@ -76,20 +77,9 @@ std::string text_document(const std::vector<TextInput>& texts, const at::Tensor&
   return text + std::to_string(vectors.size(0)) + " vectors of " + std::to_string(vectors.size(1)) + " numbers\n";
 }
 
-class Embedding : public Task {
+class Embedding : public SentenceTask {
  public:
   std::string name() const override { return "embedding"; }
-  std::string primary_metric() const override { return "spearman"; }
-
-  // Vectors are judged and trained by what they are for: pairs with a score.
-  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
-    return similarity_task().open(data, bundle, options);
-  }
-  std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override { return similarity_task().metrics(bundle); }
-  Tensors forward(Model& model, const Tensors& batch) const override { return similarity_task().forward(model, batch); }
-  at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
-    return similarity_task().loss(outputs, batch, options);
-  }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     const std::string format = format_of(options);

@@ -15,6 +15,7 @@
 #include "app/report/table.h"
 #include "app/tasks/clusters.h"
 #include "app/tasks/sentence_encoder.h"
+#include "app/tasks/sentence_task.h"
 #include "app/tasks/top_k.h"
 #include "data/csv.h"
 #include "models/names.h"
@@ -236,21 +237,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-class Linkage : public Task {
+class Linkage : public SentenceTask {
  public:
   std::string name() const override { return "linkage"; }
   std::string head() const override { return "embedding"; }
-  std::string primary_metric() const override { return "spearman"; }
-
-  // A network for linkage is trained and judged on pairs, as for similarity.
-  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
-    return similarity_task().open(data, bundle, options);
-  }
-  std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override { return similarity_task().metrics(bundle); }
-  Tensors forward(Model& model, const Tensors& batch) const override { return similarity_task().forward(model, batch); }
-  at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
-    return similarity_task().loss(outputs, batch, options);
-  }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     if (!options.inputs.empty() || !options.text.empty())
