@@ -51,14 +51,6 @@ void apply_classes(Json& config, const BundleOptions& options) {
 
 // ---- weights ----
 
-std::vector<weights::Layout> layouts_of(const Entry& entry) {
-  std::vector<weights::Layout> layouts;
-  for (const auto& layout : card(entry.name).value("layouts", Json::array())) {
-    layouts.push_back(weights::Layout::from_json(nlohmann::json(layout)));
-  }
-  return layouts;
-}
-
 // Moves the card's "ignore" keys from unexpected to ignored.
 void forgive_ignorable(const Entry& entry, weights::LoadReport& report) {
   std::vector<std::regex> patterns;
@@ -224,6 +216,14 @@ void log_report(const Bundle& bundle) {
 }
 
 }  // namespace bundle_detail
+
+std::vector<weights::Layout> layouts_of(const Entry& entry) {
+  std::vector<weights::Layout> layouts;
+  for (const auto& layout : card(entry.name).value("layouts", Json::array())) {
+    layouts.push_back(weights::Layout::from_json(nlohmann::json(layout)));
+  }
+  return layouts;
+}
 
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
   const auto dtype = bundle_detail::parse_dtype(options.dtype);

@@ -35,6 +35,9 @@ struct Bundle {
   at::Device device = at::kCPU;
 };
 
+// The foreign layouts that a network's card declares.
+std::vector<weights::Layout> layouts_of(const Entry& entry);
+
 // `spec` is a checkpoint folder or name[:variant] (fresh weights). Throws with the nearest names or the load report.
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
 

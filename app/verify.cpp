@@ -2,8 +2,8 @@
 
 #include <chrono>
 #include <set>
-#include <unordered_map>
 
+#include "app/bundle.h"
 #include "models/names.h"
 #include "models/registry.h"
 #include "models/trace.h"
@@ -103,14 +103,13 @@ Json config_of(const Fixture& fixture, const Entry& entry) {
   return config;
 }
 
-
 using Rename = std::function<std::string(const std::string&)>;
 
 // Names of the reference -> names here: as they are, or by one of the card's layouts.
 std::vector<Rename> renames(const Entry& entry) {
   std::vector<Rename> all = {[](const std::string& key) { return key; }};
-  for (const auto& json : card(entry.name).value("layouts", Json::array())) {
-    all.push_back([layout = weights::Layout::from_json(json)](const std::string& key) { return layout.map_key(key); });
+  for (const auto& layout : layouts_of(entry)) {
+    all.push_back([layout](const std::string& key) { return layout.map_key(key); });
   }
   return all;
 }
@@ -213,7 +212,7 @@ class Prover {
       throw std::runtime_error("the fixture was written with the weights of " + fixture_.weights + ": name that folder with --weights");
     }
     weights::LoadOptions options;
-    for (const auto& json : card(entry_.name).value("layouts", Json::array())) options.layouts.push_back(weights::Layout::from_json(json));
+    options.layouts = layouts_of(entry_);
     options.base_prefix = card(entry_.name).value("base_prefix", "");
     options.allow_unexpected = true;  // heads that this network does not have
     weights::load(*model_, weights::Checkpoint::open(weights_), options);

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <regex>
 
+#include "app/bundle.h"
 #include "app/cli.h"
 #include "app/files.h"
 #include "app/report/table.h"
@@ -83,14 +84,14 @@ std::vector<weights::Layout> choose_layouts(const Options& options) {
     if (options.layout == "auto") return {};
     throw UsageError("--layout needs to know the network: name it by --architecture (zoo list shows all)");
   }
-  std::vector<weights::Layout> all, chosen;
-  std::vector<std::string> names;
-  for (const auto& json : card(network->name).value("layouts", Json::array())) {
-    all.push_back(weights::Layout::from_json(nlohmann::json(json)));
-    names.push_back(all.back().name);
-    if (all.back().name == options.layout) chosen.push_back(all.back());
-  }
+  const auto all = layouts_of(*network);
   if (options.layout == "auto") return all;
+  std::vector<weights::Layout> chosen;
+  std::vector<std::string> names;
+  for (const auto& layout : all) {
+    names.push_back(layout.name);
+    if (layout.name == options.layout) chosen.push_back(layout);
+  }
   if (chosen.empty()) {
     throw UsageError(network->name + ": unknown layout '" + options.layout.substr(0, 80) + "'; nearest: " +
                      join(nearest(options.layout, names)) + " (or auto, none)");
