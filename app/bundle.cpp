@@ -225,6 +225,12 @@ std::vector<weights::Layout> layouts_of(const Entry& entry) {
   return layouts;
 }
 
+const Entry& entry_of(const std::string& spec) {
+  if (on_disk(fs::path(spec) / "config.json")) return entry_for_config(read_json(fs::path(spec) / "config.json"));
+  if (!bundle_detail::names_network(spec)) bundle_detail::throw_not_found(spec);
+  return find_entry(spec.substr(0, spec.find(':')));
+}
+
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
   const auto dtype = bundle_detail::parse_dtype(options.dtype);
   const bool folder = on_disk(fs::path(spec) / "config.json");

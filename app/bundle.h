@@ -38,6 +38,9 @@ struct Bundle {
 // The foreign layouts that a network's card declares.
 std::vector<weights::Layout> layouts_of(const Entry& entry);
 
+// The network that a spec names, without loading it.
+const Entry& entry_of(const std::string& spec);
+
 // `spec` is a checkpoint folder or name[:variant] (fresh weights). Throws with the nearest names or the load report.
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
 

@@ -20,6 +20,8 @@ const std::map<std::string, std::string>& synonyms() {
   static const std::map<std::string, std::string> table = {
       {"input_ids", "tokens"},          {"attention_mask", "mask"},      {"token_type_ids", "token_types"},
       {"pixel_values", "image"},        {"images", "image"},             {"x", "image"},
+      {"x_enc", "series"},              {"x_mark_enc", "series_time"},   {"past_values", "series"},
+      {"past_time_features", "series_time"}, {"future_time_features", "future_time"},
       {"last_hidden_state", "hidden"},  {"pooler_output", "pooled"},     {"prediction_logits", "logits"}};
   return table;
 }

@@ -17,8 +17,11 @@ using Json = nlohmann::ordered_json;
 
 // Named tensors, with a fixed vocabulary.
 // Inputs:  image [B,C,H,W], volume [B,C,D,H,W], tokens [B,T] int64, token_types [B,T] int64, mask [B,T] bool (true = keep),
-//          series [B,T,C], points [B,N,3], audio [B,S], features [B,T,F], graph.edges [2,E], labels.
-// Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast, audio.
+//          series [B,L,C] (the lookback), series_time [B,L,F] and future_time [B,H,F] (calendar features of the lookback and
+//          of the horizon), future_exogenous [B,H,E] (what is known of the future), points [B,N,3], audio [B,S],
+//          features [B,T,F], graph.edges [2,E], labels, target [B,H,C].
+// Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast [B,H,C], audio;
+//          distribution.{weight,df,loc,scale} [B,H,C,K] (a mixture of K Student-t) beside a forecast.
 using Tensors = std::map<std::string, at::Tensor>;
 
 struct Model : Module {

@@ -118,7 +118,14 @@ void read_schedule(const Json& json, Schedule& schedule) {
 void read_sources(Section& s, Recipe& r) {
   s.text("model", r.model);
   s.text("task", r.task);
-  s.text("data", r.data);
+  // A path, or an object with the path and the task's data options: {"path": "ETTh1.csv", "horizon": 96}.
+  if (const Json* data = s.find("data"); data && data->is_object()) {
+    r.options = *data;
+    r.options.erase("path");
+    Section(*data, "data").text("path", r.data);
+  } else {
+    s.text("data", r.data);
+  }
   s.text("train_split", r.train_split);
   s.text("eval_data", r.eval_data);
   s.text("eval_split", r.eval_split);
@@ -127,7 +134,9 @@ void read_sources(Section& s, Recipe& r) {
   s.object("config", r.config);
   s.object("preprocess", r.preprocess);
   s.object("augment", r.augment);
-  s.object("options", r.options);
+  Json options = Json::object();
+  s.object("options", options);
+  for (const auto& [key, value] : options.items()) r.options[key] = value;
   s.flag("reinit_head", r.reinit_head);
 }
 

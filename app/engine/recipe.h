@@ -18,7 +18,7 @@ struct Recipe {
   double validation_share = 0.0;      // ... or so much of the training examples, drawn by the seed
   Json config = Json::object();       // put over the network's config
   Json preprocess = Json::object();   // put over preprocessor_config.json
-  Json augment = Json::object(), options = Json::object();  // the task's
+  Json augment = Json::object(), options = Json::object();  // the task's; keys of "data" beside "path" are options too
   bool reinit_head = false;           // a checkpoint's head of another class count starts afresh
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
   double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it

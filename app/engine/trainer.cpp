@@ -118,11 +118,11 @@ void Training::load_network(const std::vector<std::string>& labels) {
   options.classes = static_cast<int64_t>(labels.size());
   options.labels = labels;
   options.reinit_head = recipe_.reinit_head;
-  options.config_overrides = recipe_.config;
+  options.config_overrides = task_.config_for(recipe_.data, entry_of(recipe_.model), data_options(recipe_.train_split, true));
+  for (const auto& [key, value] : recipe_.config.items()) options.config_overrides[key] = value;
   options.for_training = true;
   bundle_ = load_bundle(recipe_.model, device_, options);
   for (const auto& [key, value] : recipe_.preprocess.items()) bundle_.preprocessor[key] = value;
-  task_.prepare_training(bundle_);
 }
 
 // The data may name other classes than the network has: then the network is loaded again with a head for them.
@@ -139,6 +139,7 @@ void Training::open() {
     }
     load_network(labels);
   }
+  task_.prepare_training(bundle_, *data_);
   choose_validation();
   eval_data_ = task_.open(recipe_.eval_data.empty() ? recipe_.data : recipe_.eval_data, bundle_, data_options(recipe_.eval_split, false));
 }
@@ -236,7 +237,7 @@ void Training::finish_epoch(int64_t epoch, double train_loss, double seconds) {
                                            {recipe_.batch_size, static_cast<int>(recipe_.workers), "", validation_indices_});
     line.validation = evaluation.metrics;
     const double figure = evaluation.metrics.at(task_.primary_metric()).get<double>();
-    if (!best_ || figure > *best_) {
+    if (!best_ || (task_.higher_is_better() ? figure > *best_ : figure < *best_)) {
       best_ = figure;
       best_epoch_ = epoch;
       save_checkpoint();
@@ -292,11 +293,14 @@ TrainingResult Training::run() {
   const Evaluation final = measure_at_end();
   log_ << Json{{"final", final.metrics}}.dump() << '\n';
   log_.close();
+  const std::string measured_on = on_training_data ? "train" : eval_data_->split().empty() ? "evaluation data" : eval_data_->split();
+  Json metrics = final.metrics;
+  if (!eval_data_->split().empty()) metrics[eval_data_->split()] = final.metrics;
   result.json = {{"out", output_.target().string()}, {"epochs", static_cast<int64_t>(history_.epochs.size())}, {"steps", step_},
-                 {"seconds", history_.seconds}, {"metrics", final.metrics},
+                 {"seconds", history_.seconds}, {"metrics", metrics},
                  {"best", {{"epoch", best_epoch_}, {"chosen_by", best_ ? "validation " + task_.primary_metric() : "last epoch"},
                            {"validation", best_ ? Json(*best_) : Json(nullptr)}}},
-                 {"evaluated_on", on_training_data ? "train" : eval_data_->split().empty() ? "evaluation data" : eval_data_->split()},
+                 {"evaluated_on", measured_on},
                  {"samples", final.samples}, {"interrupted", result.interrupted}};
   write_training_report(output_.working(), {recipe_, bundle_, history_, final, *eval_data_, result.json, task_.primary_metric()});
   output_.commit();

@@ -43,7 +43,7 @@ class ImageClassification : public Task {
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     return open_images(data, bundle, options);
   }
-  void prepare_training(Bundle& bundle) const override { bundle.preprocessor = image_transform(bundle).to_json(); }
+  void prepare_training(Bundle& bundle, const Dataset&) const override { bundle.preprocessor = image_transform(bundle).to_json(); }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
   }

@@ -65,9 +65,19 @@ class Task {
   virtual std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const = 0;
   virtual at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const = 0;  // scalar, differentiable
   virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle) const = 0;
-  virtual std::string primary_metric() const = 0;   // higher is better, e.g. "accuracy"
-  // Once, before training: completes what will be saved beside the weights (preprocessor_config.json, say).
-  virtual void prepare_training(Bundle& /*bundle*/) const {}
+  virtual std::string primary_metric() const = 0;   // what chooses the checkpoint, e.g. "accuracy"
+  virtual bool higher_is_better() const { return true; }
+  // Before the network is built: the keys of its config that the data decides (number of series, horizon ...). They go
+  // over the card's or the checkpoint's config and under the recipe's own.
+  virtual Json config_for(const std::filesystem::path& /*data*/, const Entry& /*entry*/, const DataOptions& /*options*/) const {
+    return Json::object();
+  }
+  // Once, before training: completes what will be saved beside the weights (preprocessor_config.json, say) from the opened
+  // training data; the other splits are opened after it.
+  virtual void prepare_training(Bundle& /*bundle*/, const Dataset& /*training*/) const {}
+  // How many terms loss() is the mean of. Steps that gather several batches (accumulation, several processes) weigh each
+  // by this, so that the sum is the loss of the one large batch.
+  virtual double loss_terms(const Tensors& batch) const { return batch.empty() ? 0.0 : static_cast<double>(batch.begin()->second.size(0)); }
   // One forward pass from batch to what loss() and metrics read; most tasks just call the network.
   virtual Tensors forward(Model& model, const Tensors& batch) const { return model.forward(batch); }
   // `zoo run`: predicts and writes or prints; returns the JSON document for --json.
