@@ -66,15 +66,19 @@ struct Position {
   int64_t best_epoch = 0, worse = 0;        // worse: measurements since the best
   double seconds = 0;                       // of training, all sittings
   bool done = false;                        // no step is left to do
+  Plateau plateau;
 
   Json json() const {
     return {{"step", step}, {"epoch", epoch}, {"batches", batches}, {"epoch_loss", epoch_loss}, {"logged_loss", logged_loss},
             {"epoch_steps", epoch_steps}, {"logged_steps", logged_steps}, {"best", best ? Json(*best) : Json(nullptr)},
-            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done}};
+            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done},
+            {"plateau", {{"scale", plateau.scale}, {"best", plateau.best}, {"measured", plateau.measured}, {"waited", plateau.waited}}}};
   }
   static Position from(const Json& j) {
+    const Json& cut = j.at("plateau");
     Position p{j.at("step"), j.at("epoch"), j.at("batches"), j.at("epoch_loss"), j.at("logged_loss"), j.at("epoch_steps"),
-               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done")};
+               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done"),
+               {cut.at("scale"), cut.at("best"), cut.at("measured"), cut.at("waited")}};
     if (!j.at("best").is_null()) p.best = j.at("best").get<double>();
     return p;
   }
@@ -91,6 +95,7 @@ class Training {
   void begin();
   void resume(const Resumable& checkpoint);
   int64_t total_steps() const;
+  double learning_rate() const;
   int64_t examples_per_step() const { return recipe_.batch_size * recipe_.accumulate; }
 
   void train_epoch();
@@ -126,6 +131,10 @@ class Training {
 int64_t Training::total_steps() const {
   const int64_t all = steps_per_epoch_ * recipe_.epochs;
   return recipe_.max_steps > 0 ? std::min(all, recipe_.max_steps) : all;
+}
+
+double Training::learning_rate() const {
+  return position_.plateau.apply(recipe_.schedule, recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr, steps_per_epoch_));
 }
 
 void Training::begin() {
@@ -197,7 +206,7 @@ void Training::take_step(data::Loader& loader, int64_t batches, Progress& progre
     parts.push_back(to_device(*loader.next(), device_));
     examples += parts.back().begin()->second.size(0);
   }
-  const double lr = recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr);
+  const double lr = learning_rate();
   StepResult result;
   try {
     result = step_->run(parts, lr);
@@ -272,6 +281,7 @@ void Training::measure_epoch(EpochLog& line, bool last) {
 }
 
 void Training::judge(double figure) {
+  position_.plateau.observe(recipe_.schedule, figure, setup_.task->higher_is_better());
   const double gain = !position_.best ? 0.0 : setup_.task->higher_is_better() ? figure - *position_.best : *position_.best - figure;
   if (position_.best && !(gain > recipe_.early_stopping.min_delta)) {
     ++position_.worse;
