@@ -115,6 +115,16 @@ void read_schedule(const Json& json, Schedule& schedule) {
   s.finish();
 }
 
+void read_adapter(Section& s, Recipe& r) {
+  const Json* peft = s.find("peft");
+  if (!peft) return;
+  try {
+    r.peft = read_peft(*peft);
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(std::string("recipe: peft: ") + error.what());
+  }
+}
+
 void read_sources(Section& s, Recipe& r) {
   s.text("model", r.model);
   s.text("task", r.task);
@@ -151,6 +161,7 @@ Recipe read_recipe(const Json& json) {
   s.whole("batch_size", r.batch_size, 1);
   s.whole("max_steps", r.max_steps, 0);
   s.real("max_minutes", r.max_minutes, 0.0, d::kInfinity);
+  d::read_adapter(s, r);
   if (const Json* optimizer = s.find("optimizer")) d::read_optimizer(*optimizer, r.optimizer);
   if (const Json* schedule = s.find("schedule")) d::read_schedule(*schedule, r.schedule);
   s.real("clip_norm", r.clip_norm, 0.0, d::kInfinity);
@@ -183,7 +194,7 @@ Json write_recipe(const Recipe& r) {
           {"eval_data", r.eval_data}, {"eval_split", r.eval_split}, {"validation_split", r.validation_split},
           {"validation_share", r.validation_share}, {"config", r.config}, {"preprocess", r.preprocess},
           {"augment", r.augment}, {"options", r.options}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
-          {"batch_size", r.batch_size}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes}, {"optimizer", optimizer},
+          {"batch_size", r.batch_size}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes}, {"peft", write_peft(r.peft)}, {"optimizer", optimizer},
           {"schedule", schedule}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
           {"eval_every", r.eval_every}, {"workers", r.workers}, {"seed", r.seed}};
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "app/engine/optimizer.h"
+#include "app/engine/peft.h"
 #include "app/engine/schedule.h"
 #include "models/model.h"
 
@@ -22,6 +23,7 @@ struct Recipe {
   bool reinit_head = false;           // a checkpoint's head of another class count starts afresh
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
   double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it
+  PeftOptions peft;                   // an adapter is trained in place of the whole network
   OptimizerOptions optimizer;
   Schedule schedule;
   double clip_norm = 0.0, label_smoothing = 0.0;

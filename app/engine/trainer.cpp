@@ -139,6 +139,7 @@ void Training::open() {
     }
     load_network(labels);
   }
+  start_adapter(bundle_, recipe_.peft);
   task_.prepare_training(bundle_, *data_);
   choose_validation();
   eval_data_ = task_.open(recipe_.eval_data.empty() ? recipe_.data : recipe_.eval_data, bundle_, data_options(recipe_.eval_split, false));
