@@ -43,7 +43,12 @@ std::map<std::string, at::Tensor> tensors_of(const Model& model) {
 }
 
 std::string parent(const std::string& key) { return key.substr(0, key.rfind('.') == std::string::npos ? 0 : key.rfind('.')); }
-bool is_bias(const std::string& key) { return key == "bias" || (key.size() > 5 && key.compare(key.size() - 5, 5, ".bias") == 0); }
+bool ends_in(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+// Batch norms go on counting in training, frozen or not.
+bool is_statistic(const std::string& key) { return ends_in(key, ".running_mean") || ends_in(key, ".running_var"); }
+bool is_bias(const std::string& key) { return key == "bias" || ends_in(key, ".bias"); }
 
 // ---- names ----
 
@@ -301,7 +306,7 @@ void attach_fresh(Bundle& bundle, AttachedAdapter& attached) {
   }
 }
 
-// Keys of kept modules, and of biases where they are trained.
+// Keys of kept modules, of biases where they are trained, and of statistics.
 std::vector<std::string> whole_keys(const Bundle& bundle, const AttachedAdapter& attached) {
   const auto& config = attached.config;
   const std::set<std::string> layers(attached.layers.begin(), attached.layers.end());
@@ -309,7 +314,8 @@ std::vector<std::string> whole_keys(const Bundle& bundle, const AttachedAdapter&
   std::vector<std::string> keys;
   for (const auto& [key, tensor] : tensors_of(*bundle.model)) {
     if (key.find(inside) != std::string::npos || !tensor.is_floating_point()) continue;
-    bool kept = is_bias(key) && (config.bias == "all" || (config.bias == "lora_only" && layers.count(parent(key))));
+    bool kept = is_statistic(key);
+    kept = kept || (is_bias(key) && (config.bias == "all" || (config.bias == "lora_only" && layers.count(parent(key)))));
     for (std::string module = parent(key); !kept && !module.empty(); module = parent(module)) kept = config.saves(module);
     if (kept) keys.push_back(key);
   }
@@ -385,6 +391,35 @@ weights::Adapter current_adapter(const Bundle& bundle) {
   }
   for (const auto& key : attached.values) adapter.values.emplace(key, find(key));
   return adapter;
+}
+
+void restore_adapter(Bundle& bundle, const weights::Adapter& saved) {
+  at::NoGradGuard no_grad;
+  const auto differ = [&](const std::string& name) {
+    return std::runtime_error(saved.folder.string() + ": '" + name + "' is not in the adapter of the recipe in this shape");
+  };
+  if (bundle.adapters.empty()) throw std::runtime_error(saved.folder.string() + ": holds an adapter, but the recipe trains the whole network");
+  auto now = current_adapter(bundle);
+  const auto copy = [&](at::Tensor to, const at::Tensor& from, const std::string& name) {
+    if (to.defined() != from.defined() || (to.defined() && to.numel() != from.numel())) throw differ(name);
+    if (to.defined()) to.copy_(from.view_as(to));
+  };
+  for (const auto& [path, layer] : saved.layers) {
+    const auto found = now.layers.find(path);
+    if (found == now.layers.end()) throw differ(path);
+    copy(found->second.a, layer.a, path);
+    copy(found->second.b, layer.b, path);
+    copy(found->second.b_bias, layer.b_bias, path);
+    copy(found->second.magnitude, layer.magnitude, path);
+  }
+  for (const auto& [key, tensor] : saved.values) {
+    const auto found = now.values.find(key);
+    if (found == now.values.end()) throw differ(key);
+    copy(found->second, tensor, key);
+  }
+  if (saved.layers.size() != now.layers.size() || saved.values.size() != now.values.size()) {
+    throw std::runtime_error(saved.folder.string() + ": holds fewer tensors than the adapter of the recipe");
+  }
 }
 
 void merge_adapters(Bundle& bundle) {

@@ -41,6 +41,9 @@ std::set<std::string> kept_keys(const Entry& entry, const Model& model, const we
 // The trained adapter with its present values, under the network's own names.
 weights::Adapter current_adapter(const Bundle& bundle);
 
+// Copies the values of a saved adapter into the trained one. Throws std::runtime_error unless both have the same tensors.
+void restore_adapter(Bundle& bundle, const weights::Adapter& saved);
+
 // Folds all adapters into the weights: the bundle is an ordinary network afterwards.
 void merge_adapters(Bundle& bundle);
 
