@@ -15,6 +15,7 @@ void Model::init_modules() {
 
 void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& done) {
   for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* layer = dynamic_cast<AdaptableLayer*>(module.get())) layer->prepare_adapters();
     auto* linear = dynamic_cast<LinearImpl*>(module.get());
     if (linear && linear->pack() && done) done(linear->weight);
   }

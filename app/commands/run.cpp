@@ -10,6 +10,7 @@ namespace run_command {
 struct Options {
   std::string spec, task, dtype;
   std::vector<std::string> words;  // key=value
+  std::vector<std::string> adapters;  // DIR or DIR:weight
   RunOptions run;
   std::string out;
   bool allow_missing = false, allow_unexpected = false;
@@ -33,6 +34,7 @@ int run(Options& options, const Common& common) {
 
   BundleOptions wanted;
   wanted.dtype = options.dtype;
+  wanted.adapters = options.adapters;
   wanted.allow_missing = options.allow_missing;
   wanted.allow_unexpected = options.allow_unexpected;
   if (!options.task.empty()) wanted.task = find_task(options.task).head();
@@ -65,7 +67,9 @@ void declare_linkage(CLI::App& command, Options& options) {
 
 Action declare(CLI::App& command, Common& common) {
   auto options = std::make_shared<Options>();
-  command.add_option("model", options->spec, "checkpoint folder, or name:variant for fresh weights")->required();
+  command.add_option("model", options->spec, "checkpoint or adapter folder, or name:variant for fresh weights")->required();
+  command.add_option("--adapter", options->adapters, "adapter folder to put on the network, DIR or DIR:weight (repeatable: a weighted sum)")
+      ->expected(1)->take_all();
   command.add_option("inputs", options->run.inputs, "files or folders; - is standard input");
   command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
   command.add_option("--input", options->run.text, "a sentence instead of files");

@@ -249,6 +249,16 @@ void write_step(const Recipe& r, Json& json) {
   json["distillation"] = {{"teacher", r.distillation.teacher}, {"alpha", r.distillation.alpha}, {"temperature", r.distillation.temperature}};
 }
 
+void read_adapter(Section& s, Recipe& r) {
+  const Json* peft = s.find("peft");
+  if (!peft) return;
+  try {
+    r.peft = read_peft(*peft);
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(std::string("recipe: peft: ") + error.what());
+  }
+}
+
 void read_early_stopping(const Json& json, EarlyStopping& stopping) {
   Section s(json, "early_stopping");
   s.whole("patience", stopping.patience, 0);
@@ -308,6 +318,7 @@ Recipe read_recipe(const Json& json) {
   s.whole("accumulate", r.accumulate, 1);
   s.whole("max_steps", r.max_steps, 0);
   s.real("max_minutes", r.max_minutes, 0.0, d::kInfinity);
+  d::read_adapter(s, r);
   if (const Json* optimizer = s.find("optimizer")) d::read_optimizer(*optimizer, r.optimizer);
   if (const Json* schedule = s.find("schedule")) d::read_schedule(*schedule, r.schedule);
   d::read_step(s, r);
@@ -339,7 +350,8 @@ Json write_recipe(const Recipe& r) {
           {"eval_data", r.eval_data}, {"eval_split", r.eval_split}, {"validation_split", r.validation_split},
           {"validation_share", r.validation_share}, {"config", r.config}, {"preprocess", r.preprocess},
           {"augment", r.augment}, {"options", r.options}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
-          {"batch_size", r.batch_size}, {"accumulate", r.accumulate}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes}, {"optimizer", d::write_optimizer(r.optimizer)},
+          {"batch_size", r.batch_size}, {"accumulate", r.accumulate}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes},
+          {"peft", write_peft(r.peft)}, {"optimizer", d::write_optimizer(r.optimizer)},
           {"schedule", d::write_schedule(r.schedule)}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
           {"eval_every", r.eval_every},
           {"early_stopping", {{"patience", r.early_stopping.patience}, {"min_delta", r.early_stopping.min_delta}}},

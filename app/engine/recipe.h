@@ -8,6 +8,7 @@
 #include "app/engine/ema.h"
 #include "app/engine/mixing.h"
 #include "app/engine/optimizer.h"
+#include "app/engine/peft.h"
 #include "app/engine/schedule.h"
 #include "models/model.h"
 
@@ -41,6 +42,7 @@ struct Recipe {
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
   int64_t accumulate = 1;             // batches whose gradients make one step
   double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it
+  PeftOptions peft;                   // an adapter is trained in place of the whole network
   OptimizerOptions optimizer;
   Schedule schedule;
   double clip_norm = 0.0, label_smoothing = 0.0;  // clip_norm: the short way to write clip.norm; always equal to it

@@ -164,7 +164,7 @@ void Training::resume(const Resumable& checkpoint) {
     spdlog::warn("the run was begun with {} threads and goes on with {}: the last bits of its weights may differ", values.at("threads").get<int>(), at::get_num_threads());
   }
   position_ = Position::from(values.at("position"));
-  restore_network(*setup_.bundle.model, checkpoint.folder);
+  restore_network(setup_.bundle, checkpoint.folder);
   step_->load_state(checkpoint.state.tensors);
   restore_generator(at::kCPU, checkpoint.state.tensors.at("random.cpu"));
   if (const auto saved = checkpoint.state.tensors.find("random.device"); saved != checkpoint.state.tensors.end() && device_.is_cuda()) {
