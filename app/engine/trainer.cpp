@@ -103,7 +103,7 @@ class Training {
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
-  void judge(double figure);
+  bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
   bool save_is_due() const;
@@ -269,6 +269,7 @@ void Training::finish_epoch(double seconds) {
 }
 
 void Training::measure_epoch(EpochLog& line, bool last) {
+  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
@@ -277,20 +278,20 @@ void Training::measure_epoch(EpochLog& line, bool last) {
   const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(),
                                          {recipe_.batch_size, static_cast<int>(recipe_.workers), "", setup_.validation_indices});
   line.validation = evaluation.metrics;
-  judge(evaluation.metrics.at(setup_.task->primary_metric()).get<double>());
+  if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
 
-void Training::judge(double figure) {
+bool Training::better(double figure) {
   position_.plateau.observe(recipe_.schedule, figure, setup_.task->higher_is_better());
   const double gain = !position_.best ? 0.0 : setup_.task->higher_is_better() ? figure - *position_.best : *position_.best - figure;
   if (position_.best && !(gain > recipe_.early_stopping.min_delta)) {
     ++position_.worse;
-    return;
+    return false;
   }
   position_.best = figure;
   position_.best_epoch = position_.epoch;
   position_.worse = 0;
-  save_best();
+  return true;
 }
 
 void Training::save_best() {
@@ -309,7 +310,10 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(folder_.path() / "config.json")) save_best();  // something that runs, at least
+  if (!on_disk(folder_.path() / "config.json")) {  // something that runs, at least
+    const AveragedWeights averaged(step_->average());
+    save_best();
+  }
   const std::string out = folder_.path().string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},
