@@ -63,7 +63,7 @@ class Section {
     if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) wrong(key, value, "one of " + join(allowed));
   }
   const Json* find(const char* key) {
-    known_.emplace_back(key);
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
     const auto found = json_.find(key);
     return found == json_.end() || found->is_null() ? nullptr : &*found;
   }
