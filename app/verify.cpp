@@ -1,6 +1,7 @@
 #include "app/verify.h"
 
 #include <chrono>
+#include <cmath>
 #include <set>
 
 #include "app/bundle.h"
@@ -21,7 +22,10 @@ const std::map<std::string, std::string>& synonyms() {
       {"input_ids", "tokens"},          {"attention_mask", "mask"},      {"token_type_ids", "token_types"},
       {"pixel_values", "image"},        {"images", "image"},             {"x", "image"},
       {"x_enc", "series"},              {"x_mark_enc", "series_time"},   {"past_values", "series"},
-      {"past_time_features", "series_time"}, {"future_time_features", "future_time"},
+      {"batch_x", "series"},            {"batch_x_mark", "series_time"}, {"past_time_features", "series_time"},
+      {"future_time_features", "future_time"},
+      {"output", "forecast"},           {"outputs", "forecast"},         {"prediction", "forecast"},
+      {"predictions", "forecast"},      {"pred", "forecast"},            {"dec_out", "forecast"},
       {"last_hidden_state", "hidden"},  {"pooler_output", "pooled"},     {"prediction_logits", "logits"}};
   return table;
 }
@@ -76,18 +80,26 @@ struct Fixture {
   }
 };
 
-// The network a fixture asks for: by its name, else by what its config or its reference class says.
-const Entry& entry_of(const Fixture& fixture) {
+const Entry* entry_by_config(const Json& config) {
   try {
-    return find_entry(fixture.model);
+    return &entry_for_config(config);
   } catch (const std::invalid_argument&) {
-    Json config = fixture.config;
-    if (!config.contains("architectures") && !fixture.reference_class.empty()) config["architectures"] = {fixture.reference_class};
-    try {
-      return entry_for_config(config);
-    } catch (const std::invalid_argument&) {
-    }
-    throw;  // the first message names the nearest networks
+    return nullptr;
+  }
+}
+
+// The network a fixture asks for: by its name, unless its architecture or reference class is another network's (two
+// implementations of one paper share a name); else by what its config or its reference class says.
+const Entry& entry_of(const Fixture& fixture) {
+  Json config = fixture.config;
+  if (!config.contains("architectures") && !fixture.reference_class.empty()) config["architectures"] = {fixture.reference_class};
+  const Entry* by_config = entry_by_config(config);
+  try {
+    const Entry& named = find_entry(fixture.model);
+    return by_config && config.contains("architectures") ? *by_config : named;
+  } catch (const std::invalid_argument&) {
+    if (by_config) return *by_config;
+    throw;  // names the nearest networks
   }
 }
 
@@ -223,10 +235,17 @@ class Prover {
   }
 
   Tensors inputs() const {
+    std::map<std::string, size_t> axes;  // of the inputs that the network declares
+    const auto specs = entry_.inputs(config_);
+    for (const auto& spec : specs) axes[spec.name] = spec.shape.size();
     Tensors named;
     for (const auto& [name, tensor] : fixture_.inputs) {
-      const auto known = canonical(name, {});
-      named[known] = known == "mask" ? tensor.to(at::kBool) : tensor;
+      auto known = canonical(name, {});
+      if (name == "x" && !axes.count(known)) known = specs.front().name;  // whatever it is that the network reads
+      const auto declared = axes.find(known);
+      // A reference for one series may do without its axis.
+      const bool flat = declared != axes.end() && declared->second == 3 && tensor.dim() == 2;
+      named[known] = known == "mask" ? tensor.to(at::kBool) : flat ? tensor.unsqueeze(-1) : tensor;
     }
     return named;
   }
@@ -311,10 +330,25 @@ class Prover {
     return forms;
   }
 
+  // Negative log-likelihood of the target under the outputs' mixture of Student-t, element by element.
+  static at::Tensor student_t_nll(const Tensors& outputs, const at::Tensor& target) {
+    const auto part = [&](const char* name) { return outputs.at(std::string("distribution.") + name).to(at::kDouble); };
+    const at::Tensor df = part("df"), scale = part("scale");
+    const at::Tensor z = (target.to(at::kDouble).unsqueeze(-1) - part("loc")) / scale;
+    const at::Tensor log_density = at::lgamma((df + 1) / 2) - at::lgamma(df / 2) - (df * M_PI).log() / 2 - scale.log() -
+                                   (df + 1) / 2 * at::log1p(z.square() / df);
+    return -at::logsumexp(part("weight").log() + log_density, at::IntArrayRef{-1});
+  }
+
   static void add_target_losses(const std::string& label, const at::Tensor& target, const Tensors& outputs,
                                 std::vector<std::pair<std::string, at::Tensor>>& forms) {
-    const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0;
+    const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0 || label == "future_values" || label == "y";
     if (!names_target) return;
+    if (const auto loc = outputs.find("distribution.loc"); loc != outputs.end() && loc->second.numel() == loc->second.size(-1) * target.numel()) {
+      const at::Tensor nll = student_t_nll(outputs, target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
+      forms.emplace_back("nll(" + label + ")", nll.mean());
+      forms.emplace_back("nll(" + label + ", summed over series)", nll.sum(-1).mean());
+    }
     for (const auto& [name, x] : outputs) {
       if (!x.requires_grad() || x.dim() < 2) continue;
       if (target.scalar_type() == at::kLong && target.numel() * x.size(-1) == x.numel()) {

@@ -14,12 +14,20 @@ std::vector<std::pair<std::string_view, std::string_view>> embedded_cards();  //
 // One line per network here and one in registry(); a test compares both with the folder.
 namespace bert { Entry entry(); }
 namespace cct { Entry entry(); }
+namespace informer { Entry entry(); }
+namespace informer_for_prediction { Entry entry(); }
+namespace itransformer { Entry entry(); }
+namespace timexer { Entry entry(); }
 namespace vit { Entry entry(); }
 
 const std::vector<Entry>& registry() {
   static const std::vector<Entry> entries = {
       bert::entry(),
       cct::entry(),
+      informer::entry(),
+      informer_for_prediction::entry(),
+      itransformer::entry(),
+      timexer::entry(),
       vit::entry(),
   };
   return entries;
