@@ -12,14 +12,20 @@ namespace zoo {
 std::vector<std::pair<std::string_view, std::string_view>> embedded_cards();  // generated from models/**/*.json
 
 // One line per network here and one in registry(); a test compares both with the folder.
+namespace aquacast { Entry entry(); }
 namespace bert { Entry entry(); }
 namespace cct { Entry entry(); }
+namespace performer_bilstm { Entry entry(); }
+namespace tsfm_scaling_laws { Entry entry(); }
 namespace vit { Entry entry(); }
 
 const std::vector<Entry>& registry() {
   static const std::vector<Entry> entries = {
+      aquacast::entry(),
       bert::entry(),
       cct::entry(),
+      performer_bilstm::entry(),
+      tsfm_scaling_laws::entry(),
       vit::entry(),
   };
   return entries;
