@@ -5,6 +5,7 @@
 #include <set>
 
 #include "app/bundle.h"
+#include "models/blocks/student_t_mixture.h"
 #include "models/names.h"
 #include "models/registry.h"
 #include "models/trace.h"
@@ -23,7 +24,7 @@ const std::map<std::string, std::string>& synonyms() {
       {"pixel_values", "image"},        {"images", "image"},             {"x", "image"},
       {"x_enc", "series"},              {"x_mark_enc", "series_time"},   {"past_values", "series"},
       {"batch_x", "series"},            {"batch_x_mark", "series_time"}, {"past_time_features", "series_time"},
-      {"future_time_features", "future_time"},
+      {"future_time_features", "future_time"}, {"exo_future", "future_exogenous"},
       {"output", "forecast"},           {"outputs", "forecast"},         {"prediction", "forecast"},
       {"predictions", "forecast"},      {"pred", "forecast"},            {"dec_out", "forecast"},
       {"last_hidden_state", "hidden"},  {"pooler_output", "pooled"},     {"prediction_logits", "logits"}};
@@ -117,6 +118,20 @@ Json config_of(const Fixture& fixture, const Entry& entry) {
   return config;
 }
 
+// A fixture that names no architecture means the card's first one that has as many parameters.
+Json with_architecture(const Fixture& fixture, const Entry& entry, const Json& config) {
+  if (config.contains("architectures")) return config;
+  for (const auto& [name, task] : card(entry.name).at("architectures").items()) {
+    Json trial = config;
+    trial["architectures"] = {name};
+    try {
+      if (parameter_count(*entry.make(trial)) == fixture.parameters) return trial;
+    } catch (const std::invalid_argument&) {  // not every config suits every architecture
+    }
+  }
+  return config;
+}
+
 using Rename = std::function<std::string(const std::string&)>;
 
 // Names of the reference -> names here: as they are, or by one of the card's layouts.
@@ -146,7 +161,7 @@ class Prover {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
-    config_ = config_of(fixture, entry_);
+    config_ = with_architecture(fixture, entry_, config_of(fixture, entry_));
     model_ = entry_.make(config_);
     model_->eval();
     for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
@@ -327,17 +342,32 @@ class Prover {
       forms.insert(forms.end(), {{"mean squares of " + all, all_mean_squares}, {"sums of " + all, all_sums}, {"means of " + all, all_means}});
     }
     for (const auto& [label, target] : fixture_.inputs) add_target_losses(label, target, outputs, forms);
+    if (outputs.count("distribution.weight")) add_likelihoods(StudentTMixture::from(outputs), forms);
     return forms;
   }
 
-  // Negative log-likelihood of the target under the outputs' mixture of Student-t, element by element.
-  static at::Tensor student_t_nll(const Tensors& outputs, const at::Tensor& target) {
-    const auto part = [&](const char* name) { return outputs.at(std::string("distribution.") + name).to(at::kDouble); };
-    const at::Tensor df = part("df"), scale = part("scale");
-    const at::Tensor z = (target.to(at::kDouble).unsqueeze(-1) - part("loc")) / scale;
-    const at::Tensor log_density = at::lgamma((df + 1) / 2) - at::lgamma(df / 2) - (df * M_PI).log() / 2 - scale.log() -
-                                   (df + 1) / 2 * at::log1p(z.square() / df);
-    return -at::logsumexp(part("weight").log() + log_density, at::IntArrayRef{-1});
+  // Negative log-likelihoods under a mixture: the mean over all points and, for packed patches, the reduction of
+  // tsfm/loss/packed/_base.py, in which each variate of each sample counts alike.
+  void add_likelihoods(const StudentTMixture& mixture, std::vector<std::pair<std::string, at::Tensor>>& forms) const {
+    for (const auto& [label, target] : fixture_.inputs) {
+      if ((label.rfind("label", 0) != 0 && label.rfind("target", 0) != 0) || !target.is_floating_point()) continue;
+      if (target.sizes() != mixture.df.sizes().slice(0, mixture.df.dim() - 1)) continue;
+      const auto loss = -mixture.log_prob(target);
+      forms.emplace_back("mean negative log-likelihood of " + label, loss.mean());
+      const auto given = [&](const std::string& name) {
+        const auto found = fixture_.inputs.find(name);
+        return found == fixture_.inputs.end() ? at::Tensor() : found->second;
+      };
+      const auto own = given(label + "_observed_mask"), observed = own.defined() ? own : given("observed_mask");
+      const auto predicted = given("prediction_mask"), sample = given("sample_id"), variate = given("variate_id");
+      if (!observed.defined() || !predicted.defined() || !sample.defined() || !variate.defined()) continue;
+      const auto same = [](const at::Tensor& id) { return id.unsqueeze(-1) == id.unsqueeze(-2); };
+      const auto group = at::logical_and(same(sample), same(variate)).to(at::kFloat);          // [B, T, T]
+      const auto patch = predicted.unsqueeze(-1).to(at::kFloat), mask = patch * observed.to(at::kFloat);
+      const auto points = group.matmul(mask.sum(-1, true)), patches = group.matmul(patch) * patch;  // [B, T, 1]
+      const auto count = points * at::where(patches == 0, patches, 1.0 / patches).sum();
+      forms.emplace_back("packed negative log-likelihood of " + label, (loss / at::where(count == 0, at::ones_like(count), count) * mask).sum());
+    }
   }
 
   static void add_target_losses(const std::string& label, const at::Tensor& target, const Tensors& outputs,
@@ -345,7 +375,7 @@ class Prover {
     const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0 || label == "future_values" || label == "y";
     if (!names_target) return;
     if (const auto loc = outputs.find("distribution.loc"); loc != outputs.end() && loc->second.numel() == loc->second.size(-1) * target.numel()) {
-      const at::Tensor nll = student_t_nll(outputs, target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
+      const at::Tensor nll = -StudentTMixture::from(outputs).log_prob(target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
       forms.emplace_back("nll(" + label + ")", nll.mean());
       forms.emplace_back("nll(" + label + ", summed over series)", nll.sum(-1).mean());
     }
