@@ -12,8 +12,8 @@ namespace zoo::data {
 
 struct SeriesOptions {
   std::string date_column;            // empty: found by name (date, timestamp, ...), else the first column of dates
-  std::vector<std::string> columns;   // to read, in this order; empty: all beside the date
-  std::vector<std::string> ignore;    // not to read
+  std::vector<std::string> columns = {};  // to read, in this order; empty: all beside the date
+  std::vector<std::string> ignore = {};   // not to read
   bool sort = false;                  // put unsorted rows in order instead of refusing them
   bool refuse_missing = false;        // an empty, NA or NaN cell is an error instead of the value before it
   enum class Gaps { keep, fill, refuse } gaps = Gaps::keep;  // keep: rows count as if nothing were missing between them
