@@ -35,10 +35,15 @@ DataOptions data_options(const Options& options) {
   return result;
 }
 
-std::string figures_text(const Json& metrics) {
+std::string figures_text(const Json& metrics, const std::string& group = "") {
   std::string text;
-  for (const auto& [name, value] : metrics.items()) {
+  for (const auto& [key, value] : metrics.items()) {
+    const std::string name = group + key;
     if (name == "samples") continue;
+    if (value.is_object()) {
+      text += figures_text(value, name + ".");
+      continue;
+    }
     char number[32] = "undefined";
     if (value.is_number()) std::snprintf(number, sizeof number, "%.5f", value.get<double>());
     text += name + std::string(name.size() < 18 ? 18 - name.size() : 1, ' ') + (value.is_string() ? value.get<std::string>() : number) + "\n";
