@@ -40,11 +40,12 @@ struct DataSet {
   std::string name, path;
 };
 
+std::string stem_of(const fs::path& path) { return (path.has_filename() ? path : path.parent_path()).stem().string(); }
+
 // PATH, or NAME=PATH where no file is called that.
 DataSet data_set(const std::string& word) {
-  if (on_disk(word)) return {fs::path(word).stem().string(), word};
   const auto equals = word.find('=');
-  if (equals == std::string::npos || equals == 0) return {fs::path(word).stem().string(), word};
+  if (on_disk(word) || equals == std::string::npos || equals == 0) return {stem_of(word), word};
   return {word.substr(0, equals), word.substr(equals + 1)};
 }
 
@@ -125,14 +126,15 @@ int run_one(const Options& options, const Common& common) {
   if (!on_disk(set.path)) throw UsageError("--data " + set.path + ": no such file or folder");
   Network network = load(options.specs.front(), options, common);
   Json document = measure(options.specs.front(), network, set, options, common);
-  if (Json figures = published(options.specs.front(), set.name); !figures.empty()) document["published"] = std::move(figures);
+  const Json papers = published(options.specs.front(), set.name);
+  if (!papers.empty()) document["published"] = papers;
   write_document(document, options);
   if (common.json) {
     print_json(document);
     return 0;
   }
   std::cout << figures_text(document["metrics"]);
-  for (const auto& [metric, value] : document.value("published", Json::object()).items()) std::cout << "paper's " << metric << "  " << value << "\n";
+  for (const auto& [metric, value] : papers.items()) std::cout << "paper's " << metric << "  " << value << "\n";
   std::cout << document["samples"] << " examples in " << duration_text(document["seconds"].get<double>()) << " (loaded in "
             << duration_text(network.load_seconds) << ")\n";
   return 0;

@@ -131,7 +131,7 @@ std::optional<Json> EvaluationCache::find(const Json& key) const {
   if (!on_disk(file)) return std::nullopt;
   try {
     Json entry = read_json(file);
-    if (entry.at("key") == key && entry.at("document").at("metrics").is_object()) return entry["document"];
+    if (entry.at("key") == key && entry.at("document").at("metrics").is_object()) return std::make_optional<Json>(entry["document"]);
     spdlog::warn("{}: is not the entry that its name says; measuring again", file.string());
   } catch (const std::exception& error) {
     spdlog::warn("{}; measuring again", error.what());

@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 
@@ -90,6 +92,7 @@ RunRecord read_run(const std::filesystem::path& folder) {
   if (!history.steps.empty()) run.steps = history.steps.back().step, run.seconds = history.steps.back().seconds;
   if (!history.epochs.empty()) run.steps = std::max(run.steps, history.epochs.back().step);
   if (run.finished()) run.steps = d::whole(run.results, "steps"), run.seconds = d::number(run.results, "seconds");
+  if (!std::isfinite(run.seconds)) run.seconds = 0;
   run.history.seconds = run.seconds;
   return run;
 }
