@@ -12,6 +12,7 @@
 
 #include "app/machine.h"
 #include "app/report/figures.h"
+#include "app/report/forecast_plots.h"
 #include "app/report/html.h"
 #include "app/report/memory.h"
 #include "app/report/progress.h"
@@ -137,38 +138,27 @@ void add_curves(Page& page, const TrainingReport& r) {
   page.raw("<div class=\"plots\">" + html + draw_svg(rate) + draw_svg(norm) + "</div>");
 }
 
-std::vector<std::pair<double, double>> points_of(const Json& example, const char* key, double first) {
-  std::vector<std::pair<double, double>> points;
-  const auto values = example.find(key);
-  if (values == example.end() || !values->is_array()) return points;
-  for (size_t i = 0; i < values->size(); ++i) {
-    if ((*values)[i].is_number()) points.emplace_back(first + static_cast<double>(i), (*values)[i].get<double>());
-  }
-  return points;
+void add_forecasts(Page& page, const TrainingReport& r) {
+  auto plots = forecast_plots(find_task(r.recipe.task), r.bundle, r.data);
+  for (auto& plot : error_plots(r.evaluation.details)) plots.push_back(std::move(plot));
+  if (plots.empty()) return;
+  page.heading("Forecasts and what came");
+  page.paragraph("In the units that the network sees (scaled by the training part). Step 1 is the first that was forecast.");
+  std::string html;
+  for (const auto& plot : plots) html += draw_svg(plot);
+  page.raw("<div class=\"plots\">" + html + "</div>");
 }
 
-// details["forecasts"]: [{"title", "history": [...], "truth": [...], "forecast": [...], "low": [...], "high": [...]}], the last
-// two optional; one figure for each step of time.
-void add_forecasts(Page& page, const Json& details) {
-  const auto found = details.find("forecasts");
-  if (found == details.end() || !found->is_array() || found->empty()) return;
-  page.heading("Forecasts and what came");
-  page.paragraph("Step 1 is the first one forecast; what the network was given ends at 0.");
-  std::string html;
-  for (size_t i = 0; i < std::min<size_t>(found->size(), 12); ++i) {
-    const Json& example = (*found)[i];
-    const auto given = points_of(example, "history", 0).size();
-    Plot plot{example.value("title", "example " + std::to_string(i + 1)), "step", {}};
-    plot.series.push_back({"given", points_of(example, "history", 1 - static_cast<double>(given)), false, 4});
-    plot.series.push_back({"truth", points_of(example, "truth", 1), false, 0});
-    plot.series.push_back({"forecast", points_of(example, "forecast", 1), false, 1});
-    for (const char* bound : {"low", "high"}) {
-      Series line{"", points_of(example, bound, 1), false, 1};
-      if (!line.points.empty()) plot.series.push_back(std::move(line));
-    }
-    html += draw_svg(plot);
+void add_columns(Page& page, const Json& details) {
+  const auto found = details.find("per_column");
+  if (found == details.end() || !found->is_array()) return;
+  page.heading("Columns");
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& line : *found) {
+    const auto mse = figure(line, "mse"), mae = figure(line, "mae");
+    rows.push_back({line.value("column", ""), mse ? figure_text(*mse) : "", mae ? figure_text(*mae) : ""});
   }
-  page.raw("<div class=\"plots\">" + html + "</div>");
+  page.table({"column", "mse", "mae"}, rows);
 }
 
 void add_epochs(Page& page, const TrainingReport& r, const std::string& metric) {
@@ -282,7 +272,8 @@ void write_training_report(const std::filesystem::path& folder, const TrainingRe
   d::add_summary(page, report);
   d::add_curves(page, report);
   d::add_figures(page, report);
-  d::add_forecasts(page, report.evaluation.details);
+  d::add_forecasts(page, report);
+  d::add_columns(page, report.evaluation.details);
   d::add_epochs(page, report, report.primary_metric);
   d::add_confusion(page, report.evaluation.details);
   d::add_classes(page, report.evaluation.details);
