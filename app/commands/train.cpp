@@ -16,6 +16,7 @@ constexpr const char* kExamples =
     "  zoo train recipes/fashion_mnist_cct.json --out runs/fashion\n"
     "  zoo train recipes/fashion_mnist_cct.json --set epochs=3 --set optimizer.lr=5e-4 --out runs/short\n"
     "  zoo train --model vit:tiny --task image_classification --data photos/ --epochs 5 --lr 1e-3 --out runs/photos\n"
+    "  zoo train --resume runs/fashion\n"
     "  zoo train --model my_checkpoint/ --task text_classification --data reviews/ --reinit-head --out runs/reviews\n";
 
 // A plain flag and the recipe key that it sets.
@@ -32,6 +33,7 @@ constexpr Flag kFlags[] = {
     {"--validation-share", "validation_share", "share of the training examples that chooses the checkpoint"},
     {"--epochs", "epochs", "passes over the data"},
     {"--batch-size", "batch_size", "examples in a step"},
+    {"--accumulate", "accumulate", "batches whose gradients make one step"},
     {"--max-steps", "max_steps", "stop after so many steps"},
     {"--max-minutes", "max_minutes", "stop after so many minutes"},
     {"--optimizer", "optimizer.name", "adamw or sgd"},
@@ -45,14 +47,21 @@ constexpr Flag kFlags[] = {
 };
 
 struct Arguments {
-  std::string recipe, out;
+  std::string recipe, out, resume;
   std::vector<std::string> assignments;
   std::map<std::string, std::string> flags;
   bool overwrite = false, reinit_head = false;
 };
 
+// Without a recipe of its own, --resume takes the one in the run's folder.
+Json starting_recipe(const Arguments& arguments) {
+  if (!arguments.recipe.empty()) return load_recipe_file(find_recipe(arguments.recipe));
+  if (!arguments.resume.empty() && RunFolder::begun(arguments.resume)) return load_recipe_file(std::filesystem::path(arguments.resume) / "recipe.json");
+  return Json::object();
+}
+
 Json assemble(const Arguments& arguments, const CLI::App& command, const Common& common) {
-  Json json = arguments.recipe.empty() ? Json::object() : load_recipe_file(find_recipe(arguments.recipe));
+  Json json = starting_recipe(arguments);
   for (const auto& flag : kFlags) {
     const auto& value = arguments.flags.at(flag.option);
     if (!value.empty()) set_in_recipe(json, std::string(flag.key) + "=" + value);
@@ -73,14 +82,30 @@ void print_summary(const Json& result) {
             << "\ncheckpoint  " << out << "\nreport  " << out << "/report.html\n";
 }
 
+// --resume names the run's folder; --out may repeat it.
+std::string folder_of(const Arguments& arguments) {
+  const std::string& out = arguments.resume.empty() ? arguments.out : arguments.resume;
+  if (out.empty()) throw UsageError("--out is missing: the folder for the trained checkpoint");
+  if (!arguments.resume.empty() && arguments.overwrite) throw UsageError("--resume goes on with a run and --overwrite replaces it: give one of them");
+  if (!arguments.resume.empty() && !arguments.out.empty() &&
+      std::filesystem::weakly_canonical(arguments.out) != std::filesystem::weakly_canonical(arguments.resume)) {
+    throw UsageError("--resume " + arguments.resume + " and --out " + arguments.out + " differ: a run goes on in its own folder");
+  }
+  return out;
+}
+
 int run(const Arguments& arguments, const CLI::App& command, const Common& common) {
-  if (arguments.out.empty()) throw UsageError("--out is missing: the folder for the trained checkpoint");
+  const std::string out = folder_of(arguments);
+  if (!arguments.resume.empty() && arguments.recipe.empty() && arguments.flags.at("--model").empty() && !RunFolder::begun(out)) {
+    throw UsageError("--resume " + out + ": no training was begun there (no recipe.json); give the recipe to begin one");
+  }
   const Recipe recipe = read_recipe(assemble(arguments, command, common));
-  const auto result = train(recipe, arguments.out, common.resolved_device(), arguments.overwrite);
+  const auto start = !arguments.resume.empty() ? RunFolder::Start::resume : arguments.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh;
+  const auto result = train(recipe, out, common.resolved_device(), start);
   if (common.json) print_json(result.json);
-  else print_summary(result.json);
+  else if (!result.interrupted) print_summary(result.json);
   if (!result.interrupted) return 0;
-  spdlog::error("interrupted after step {}; the checkpoint so far is in {}", result.json.at("steps").get<int64_t>(), arguments.out);
+  spdlog::error("interrupted after step {}; to go on: {}", result.json.at("steps").get<int64_t>(), result.json.at("resume").get<std::string>());
   return 1;
 }
 
@@ -88,6 +113,7 @@ Action declare(CLI::App& command, Common& common) {
   auto arguments = std::make_shared<Arguments>();
   command.add_option("recipe", arguments->recipe, "recipe file (docs/training.md); the options below go before it");
   command.add_option("--out", arguments->out, "folder for checkpoint, log and report");
+  command.add_option("--resume", arguments->resume, "folder of a run that was stopped or killed: goes on where it was");
   command.add_option("--set", arguments->assignments, "key=value put over the recipe, e.g. optimizer.lr=1e-3")->expected(1)->take_all();
   for (const auto& flag : kFlags) command.add_option(flag.option, arguments->flags[flag.option], flag.help);
   command.add_flag("--reinit-head", arguments->reinit_head, "start the head afresh when the data has other classes");

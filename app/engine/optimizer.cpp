@@ -1,90 +1,71 @@
 #include "app/engine/optimizer.h"
 
-#include <cmath>
-#include <stdexcept>
-#include <unordered_set>
+#include <c10/util/StringUtil.h>
 
+#include <stdexcept>
+
+#include "app/engine/clipping.h"
+#include "app/engine/optimizers/optimizers.h"
 #include "models/names.h"
 
 namespace zoo::app {
 namespace optimizer_detail {
 
-// What AdamW keeps per parameter.
-struct Moments {
-  at::Tensor parameter, mean, square, step;  // step: a float32 scalar, as the fused kernel wants it
-};
+using Maker = std::unique_ptr<Optimizer> (*)(const OptimizerOptions&, std::vector<ParameterGroup>);
 
-bool decays(const at::Tensor& parameter) { return parameter.dim() >= 2; }
+const std::vector<std::pair<std::string, Maker>>& makers() {
+  static const std::vector<std::pair<std::string, Maker>> list = {
+      {"adamw", make_adamw}, {"adam", make_adam}, {"sgd", make_sgd}, {"adafactor", make_adafactor}, {"lion", make_lion}};
+  return list;
+}
 
-class AdamW : public Optimizer {
- public:
-  AdamW(const OptimizerOptions& options, const torch::nn::Module& network) : Optimizer(network), options_(options) {
-    for (const auto& parameter : parameters_) {
-      moments_.push_back({parameter, at::zeros_like(parameter), at::zeros_like(parameter),
-                          at::zeros({}, parameter.options().dtype(at::kFloat))});
-    }
-  }
+std::string describe(const at::Tensor& tensor) { return c10::str(tensor.scalar_type(), " ", tensor.sizes()); }
 
-  void step(double lr) override {
-    const at::NoGradGuard no_grad;
-    for (const bool decayed : {true, false}) step_group(decayed, decayed ? options_.weight_decay : 0.0, lr);
-  }
-
- private:
-  void step_group(bool decayed, double weight_decay, double lr) {
-    std::vector<at::Tensor> parameters, gradients, means, squares, steps;
-    for (auto& m : moments_) {
-      if (decays(m.parameter) != decayed || !m.parameter.grad().defined()) continue;
-      parameters.push_back(m.parameter);
-      gradients.push_back(m.parameter.grad());
-      means.push_back(m.mean);
-      squares.push_back(m.square);
-      steps.push_back(m.step);
-    }
-    if (parameters.empty()) return;
-    at::_foreach_add_(steps, 1);
-    at::_fused_adamw_(parameters, gradients, means, squares, /*max_exp_avg_sqs=*/{}, steps, lr, options_.beta1, options_.beta2,
-                      weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
-  }
-
-  OptimizerOptions options_;
-  std::vector<Moments> moments_;
-};
-
-class Sgd : public Optimizer {
- public:
-  Sgd(const OptimizerOptions& options, const torch::nn::Module& network)
-      : Optimizer(network), options_(options), velocity_(parameters_.size()) {}
-
-  void step(double lr) override {
-    const at::NoGradGuard no_grad;
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      at::Tensor& parameter = parameters_[i];
-      if (!parameter.grad().defined()) continue;
-      at::Tensor change = parameter.grad();
-      if (options_.weight_decay != 0.0 && decays(parameter)) change = change.add(parameter, options_.weight_decay);
-      if (options_.momentum != 0.0) {
-        if (!velocity_[i].defined()) velocity_[i] = change.clone();
-        else velocity_[i].mul_(options_.momentum).add_(change);
-        change = velocity_[i];
-      }
-      parameter.add_(change, -lr);
-    }
-  }
-
- private:
-  OptimizerOptions options_;
-  std::vector<at::Tensor> velocity_;
-};
+void check(const std::string& name, const at::Tensor& wanted, const at::Tensor& given) {
+  if (given.defined() && given.sizes() == wanted.sizes() && given.scalar_type() == wanted.scalar_type()) return;
+  throw std::invalid_argument("optimizer state: '" + name + "' is " + (given.defined() ? describe(given) : "undefined") + "; expected " +
+                              describe(wanted) + " (is it of another network or optimizer?)");
+}
 
 }  // namespace optimizer_detail
 
-Optimizer::Optimizer(const torch::nn::Module& network) {
-  std::unordered_set<const void*> seen;  // tied weights are registered more than once
-  for (const auto& parameter : network.parameters()) {
-    if (parameter.requires_grad() && seen.insert(parameter.unsafeGetTensorImpl()).second) parameters_.push_back(parameter);
+OptimizerOptions OptimizerOptions::defaults(const std::string& name) {
+  OptimizerOptions options;
+  options.name = name;
+  if (name == "lion") options.beta2 = 0.99;
+  if (name == "adafactor") options.beta1 = 0.0;
+  return options;
+}
+
+Optimizer::Optimizer(std::vector<ParameterGroup> groups) {
+  for (auto& group : groups) {
+    parameters_.insert(parameters_.end(), group.parameters.begin(), group.parameters.end());
+    groups_.push_back({group.lr_scale, group.weight_decay, std::move(group.names), std::move(group.parameters), {}, {}});
   }
-  if (parameters_.empty()) throw std::invalid_argument("the network has no trained parameters");
+}
+
+void Optimizer::step(double lr) {
+  const at::NoGradGuard no_grad;
+  for (auto& group : groups_) {
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < group.parameters.size(); ++i) {
+      if (!group.parameters[i].grad().defined()) continue;
+      ready.push_back(i);
+      group.gradients.push_back(group.parameters[i].grad());
+    }
+    if (ready.size() == group.parameters.size()) {
+      update(group, lr * group.lr_scale);
+    } else if (!ready.empty()) {
+      Group some{group.lr_scale, group.weight_decay, {}, {}, group.gradients, std::vector<std::vector<at::Tensor>>(group.slots.size())};
+      for (const size_t i : ready) {
+        some.names.push_back(group.names[i]);
+        some.parameters.push_back(group.parameters[i]);
+        for (size_t k = 0; k < group.slots.size(); ++k) some.slots[k].push_back(group.slots[k][i]);
+      }
+      update(some, lr * group.lr_scale);
+    }
+    group.gradients.clear();
+  }
 }
 
 void Optimizer::zero_grad() {
@@ -92,26 +73,68 @@ void Optimizer::zero_grad() {
 }
 
 double Optimizer::clip_gradients(double max_norm) {
-  const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
-  for (const auto& parameter : parameters_) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  ClipOptions options;
+  options.norm = max_norm;
+  return app::clip_gradients(parameters_, options);
+}
+
+template <class Visit>
+void Optimizer::each_state(Visit visit) const {
+  for (const auto& group : groups_) {
+    for (size_t k = 0; k < group.slots.size(); ++k) {
+      for (size_t i = 0; i < group.names.size(); ++i) {
+        if (group.slots[k][i].defined()) visit(group.names[i] + "." + slot_names_[k], group.slots[k][i]);
+      }
+    }
   }
-  if (gradients.empty()) return 0.0;
-  const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>();
-  if (max_norm > 0.0 && norm > max_norm) at::_foreach_mul_(gradients, at::Scalar(max_norm / (norm + 1e-6)));
-  return norm;
+}
+
+Tensors Optimizer::state() const {
+  Tensors state;
+  each_state([&](const std::string& name, const at::Tensor& tensor) { state.emplace(name, tensor.detach()); });
+  return state;
+}
+
+void Optimizer::load_state(const Tensors& state) {
+  const at::NoGradGuard no_grad;
+  const Tensors own = this->state();
+  std::vector<std::string> known;
+  for (const auto& [name, tensor] : own) {
+    known.push_back(name);
+    const auto found = state.find(name);
+    if (found == state.end()) {
+      throw std::invalid_argument("optimizer state: '" + name + "' is missing (is it of another network or optimizer?)");
+    }
+    optimizer_detail::check(name, tensor, found->second);
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!own.contains(name)) {
+      throw std::invalid_argument("optimizer state: unknown name '" + name.substr(0, 200) + "'; nearest: " + join(nearest(name, known)));
+    }
+  }
+  for (const auto& [name, tensor] : own) tensor.copy_(state.at(name));
 }
 
 const std::vector<std::string>& optimizer_names() {
-  static const std::vector<std::string> names = {"adamw", "sgd"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list;
+    for (const auto& [name, maker] : optimizer_detail::makers()) list.push_back(name);
+    return list;
+  }();
   return names;
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const torch::nn::Module& network) {
-  if (options.name == "adamw") return std::make_unique<optimizer_detail::AdamW>(options, network);
-  if (options.name == "sgd") return std::make_unique<optimizer_detail::Sgd>(options, network);
+GroupOptions group_options(const OptimizerOptions& options) { return {options.weight_decay, options.layer_decay, options.groups}; }
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<ParameterGroup> groups) {
+  for (const auto& [name, maker] : optimizer_detail::makers()) {
+    if (name == options.name) return maker(options, std::move(groups));
+  }
   throw std::invalid_argument("unknown optimizer '" + options.name.substr(0, 80) + "'; known: " + join(optimizer_names()));
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const torch::nn::Module& network) {
+  return make_optimizer(options, parameter_groups(group_options(options), network));
 }
 
 }  // namespace zoo::app

@@ -115,6 +115,28 @@ void read_schedule(const Json& json, Schedule& schedule) {
   s.finish();
 }
 
+void read_early_stopping(const Json& json, EarlyStopping& stopping) {
+  Section s(json, "early_stopping");
+  s.whole("patience", stopping.patience, 0);
+  s.real("min_delta", stopping.min_delta, 0.0, kInfinity);
+  s.finish();
+}
+
+void read_saving(const Json& json, Saving& saving) {
+  Section s(json, "checkpoint");
+  s.whole("every_steps", saving.every_steps, 0);
+  s.whole("every_epochs", saving.every_epochs, 0);
+  s.real("every_minutes", saving.every_minutes, 0.0, kInfinity);
+  s.whole("keep", saving.keep, 0);
+  s.flag("keep_after", saving.keep_after);
+  s.finish();
+}
+
+Json write_saving(const Saving& saving) {
+  return {{"every_steps", saving.every_steps}, {"every_epochs", saving.every_epochs}, {"every_minutes", saving.every_minutes},
+          {"keep", saving.keep}, {"keep_after", saving.keep_after}};
+}
+
 void read_sources(Section& s, Recipe& r) {
   s.text("model", r.model);
   s.text("task", r.task);
@@ -149,6 +171,7 @@ Recipe read_recipe(const Json& json) {
   d::read_sources(s, r);
   s.whole("epochs", r.epochs, 1);
   s.whole("batch_size", r.batch_size, 1);
+  s.whole("accumulate", r.accumulate, 1);
   s.whole("max_steps", r.max_steps, 0);
   s.real("max_minutes", r.max_minutes, 0.0, d::kInfinity);
   if (const Json* optimizer = s.find("optimizer")) d::read_optimizer(*optimizer, r.optimizer);
@@ -156,6 +179,8 @@ Recipe read_recipe(const Json& json) {
   s.real("clip_norm", r.clip_norm, 0.0, d::kInfinity);
   s.real("label_smoothing", r.label_smoothing, 0.0, 1.0);
   s.whole("eval_every", r.eval_every, 1);
+  if (const Json* stopping = s.find("early_stopping")) d::read_early_stopping(*stopping, r.early_stopping);
+  if (const Json* saving = s.find("checkpoint")) d::read_saving(*saving, r.checkpoint);
   s.whole("workers", r.workers, 0);
   s.seed("seed", r.seed);
   s.text("description", r.description);
@@ -166,10 +191,14 @@ Recipe read_recipe(const Json& json) {
   if (!r.validation_split.empty() && r.validation_share > 0.0) {
     throw UsageError("recipe: give validation_split or validation_share, not both");
   }
+  if (r.early_stopping.patience > 0 && r.validation_split.empty() && r.validation_share == 0.0) {
+    throw UsageError("recipe: early_stopping needs validation examples (validation_split or validation_share)");
+  }
   return r;
 }
 
 Json write_recipe(const Recipe& r) {
+  namespace d = recipe_detail;
   Json optimizer = {{"name", r.optimizer.name}, {"lr", r.optimizer.lr}, {"weight_decay", r.optimizer.weight_decay}};
   if (r.optimizer.name == "adamw") {
     optimizer["betas"] = {r.optimizer.beta1, r.optimizer.beta2};
@@ -183,9 +212,11 @@ Json write_recipe(const Recipe& r) {
           {"eval_data", r.eval_data}, {"eval_split", r.eval_split}, {"validation_split", r.validation_split},
           {"validation_share", r.validation_share}, {"config", r.config}, {"preprocess", r.preprocess},
           {"augment", r.augment}, {"options", r.options}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
-          {"batch_size", r.batch_size}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes}, {"optimizer", optimizer},
+          {"batch_size", r.batch_size}, {"accumulate", r.accumulate}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes}, {"optimizer", optimizer},
           {"schedule", schedule}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
-          {"eval_every", r.eval_every}, {"workers", r.workers}, {"seed", r.seed}};
+          {"eval_every", r.eval_every},
+          {"early_stopping", {{"patience", r.early_stopping.patience}, {"min_delta", r.early_stopping.min_delta}}},
+          {"checkpoint", d::write_saving(r.checkpoint)}, {"workers", r.workers}, {"seed", r.seed}};
 }
 
 Json load_recipe_file(const std::filesystem::path& file) {

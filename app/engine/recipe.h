@@ -9,6 +9,20 @@
 
 namespace zoo::app {
 
+// Ends a training whose validation figure does not get better.
+struct EarlyStopping {
+  int64_t patience = 0;    // measurements without a better figure; 0: never
+  double min_delta = 0.0;  // what counts as better
+};
+
+// When RUN/checkpoints/ gets a new entry, besides on Ctrl-C and SIGTERM. 0: never for this reason.
+struct Saving {
+  int64_t every_steps = 0, every_epochs = 1;
+  double every_minutes = 10.0;
+  int64_t keep = 1;        // the newest so many stay; 0: all
+  bool keep_after = false; // also when the training is finished
+};
+
 struct Recipe {
   std::string description;            // for people
   std::string model, task, data;      // what to train (folder or name:variant), for what, on what
@@ -21,11 +35,14 @@ struct Recipe {
   Json augment = Json::object(), options = Json::object();  // the task's; keys of "data" beside "path" are options too
   bool reinit_head = false;           // a checkpoint's head of another class count starts afresh
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
+  int64_t accumulate = 1;             // batches whose gradients make one step
   double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it
   OptimizerOptions optimizer;
   Schedule schedule;
   double clip_norm = 0.0, label_smoothing = 0.0;
   int64_t eval_every = 1;             // epochs
+  EarlyStopping early_stopping;
+  Saving checkpoint;
   int64_t workers = 1;                // loader threads
   uint64_t seed = 0;
 };

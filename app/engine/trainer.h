@@ -3,18 +3,25 @@
 #include <filesystem>
 
 #include "app/engine/recipe.h"
+#include "app/engine/run_folder.h"
 #include "app/tasks/task.h"
 
 namespace zoo::app {
 
 struct TrainingResult {
   Json json;                    // {"out", "epochs", "steps", "seconds", "metrics", "best", ...}: the document of --json
-  bool interrupted = false;     // Ctrl-C: the checkpoint is there, but the recipe was not carried out
+  bool interrupted = false;     // Ctrl-C: a checkpoint is there, but the recipe was not carried out
 };
 
-// Everything is written to a folder beside `out` and renamed at the end. The checkpoint is that of the epoch with the
-// best validation figure, or the last one where the recipe names no validation data: the data of the final measurement
-// never chooses. Throws UsageError for a recipe that does not fit, std::runtime_error for a loss that is not a number.
-TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, bool overwrite);
+// Writes to `out` while it runs (app/engine/run_folder.h says what). The checkpoint is that of the epoch with the best
+// validation figure, or the last one where the recipe names no validation data: the data of the final measurement never
+// chooses. Start::resume goes on from the newest of out/checkpoints/: on the CPU, with as many threads, to the same weights bit
+// for bit as without the interruption. Throws UsageError for a recipe that does not fit, or is not the one that was begun;
+// std::runtime_error for a loss that is not a number.
+TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start);
+
+// "epochs: 10 -> 20", a line for each key in which the recipe differs from the one that was begun in `run`, apart from keys
+// that change nothing of the result (loader threads, time limit, when to save).
+std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run);
 
 }  // namespace zoo::app

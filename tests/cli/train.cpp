@@ -100,17 +100,34 @@ TEST_CASE("files that are no pictures are named", "[cli]") {
   CHECK(has(skipped.err, "skipped"));
 }
 
-TEST_CASE("Ctrl-C saves what there is and exits with 1", "[cli]") {
+TEST_CASE("Ctrl-C saves, says how to go on, and exits with 1", "[cli]") {
   if (!zoo::data::image_files_supported()) return;
   const Scratch scratch;
   write_set(scratch);
-  const Outcome stopped = zoo_program("train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 100000 --out " + quoted(scratch / "out"),
+  const std::string out = quoted(scratch / "out");
+  const Outcome stopped = zoo_program("train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 100000 --out " + out,
                                       "timeout --preserve-status -s INT 4 ");
   INFO(stopped.err);
   CHECK(stopped.code == 1);
   CHECK(has(stopped.err, "interrupted after step"));
+  CHECK(has(stopped.err, "zoo train --resume " + (scratch / "out").string()));
   CHECK(fs::exists(scratch / "out/model.safetensors"));
-  CHECK(fs::exists(scratch / "out/report.html"));
+  CHECK(fs::exists(scratch / "out/checkpoints"));
+  const Outcome again = zoo_program("train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 7 --out " + out);
+  CHECK(again.code == 2);
+  CHECK(has(again.err, "--resume"));
+  const Outcome other = zoo_program("train --resume " + out + " --set epochs=7");
+  CHECK(other.code == 2);
+  CHECK(has(other.err, "epochs: 100000 -> 7"));
+}
+
+TEST_CASE("resume without a run to resume", "[cli]") {
+  const Scratch scratch;
+  const Outcome nothing = zoo_program("train --resume " + quoted(scratch / "absent"));
+  CHECK(nothing.code == 2);
+  CHECK(has(nothing.err, "no training was begun there"));
+  CHECK_FALSE(fs::exists(scratch / "absent"));
+  CHECK(zoo_program("train --resume a --out b --model cct:tiny --task image_classification --data x").code == 2);
 }
 
 }  // namespace cli_train_tests

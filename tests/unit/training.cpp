@@ -65,7 +65,7 @@ TEST_CASE("twenty-odd steps learn an easy task, and what is written is what was 
   for (const std::string model : {"cct:tiny", "vit:tiny"}) {
     INFO(model);
     const auto out = scratch / model.substr(0, 3);
-    const auto result = train(tiny_recipe(scratch / "set", model), out, at::kCPU, false);
+    const auto result = train(tiny_recipe(scratch / "set", model), out, at::kCPU, RunFolder::Start::fresh);
     CHECK(result.json.at("steps") == 25);
     CHECK(result.json.at("evaluated_on") == "test");
     CHECK(result.json.at("best").at("chosen_by") == "last epoch");
@@ -98,7 +98,7 @@ TEST_CASE("a training repeats exactly, whatever the number of loader threads", "
     recipe.epochs = 2;
     recipe.validation_share = 0.2;
     const auto out = scratch / ("out" + std::to_string(workers));
-    train(recipe, out, at::kCPU, false);
+    train(recipe, out, at::kCPU, RunFolder::Start::fresh);
     Json line = log_lines(out).back();
     losses.push_back(line.at("final").at("loss"));
   }
@@ -113,7 +113,7 @@ TEST_CASE("validation examples are kept apart and choose the checkpoint", "[engi
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
   recipe.validation_share = 0.2;
   recipe.epochs = 4;
-  const auto result = train(recipe, scratch / "out", at::kCPU, false);
+  const auto result = train(recipe, scratch / "out", at::kCPU, RunFolder::Start::fresh);
   double best = -1;
   int64_t best_epoch = 0;
   for (const auto& line : log_lines(scratch / "out")) {
@@ -134,13 +134,13 @@ TEST_CASE("a checkpoint learns other classes only when its head may go", "[engin
   write_pictures(scratch / "two", {"here", "there"}, 4);
   Recipe recipe = tiny_recipe(scratch / "three", "cct:tiny");
   recipe.epochs = 1;
-  train(recipe, scratch / "first", at::kCPU, false);
+  train(recipe, scratch / "first", at::kCPU, RunFolder::Start::fresh);
   recipe.model = (scratch / "first").string();
   recipe.data = (scratch / "two").string();
-  CHECK_THROWS_AS(train(recipe, scratch / "second", at::kCPU, false), UsageError);
+  CHECK_THROWS_AS(train(recipe, scratch / "second", at::kCPU, RunFolder::Start::fresh), UsageError);
   CHECK_FALSE(fs::exists(scratch / "second"));
   recipe.reinit_head = true;
-  train(recipe, scratch / "second", at::kCPU, false);
+  train(recipe, scratch / "second", at::kCPU, RunFolder::Start::fresh);
   CHECK(load_bundle((scratch / "second").string(), at::kCPU).labels == std::vector<std::string>{"here", "there"});
 }
 
@@ -150,8 +150,59 @@ TEST_CASE("a loss that is no number stops the training and leaves nothing", "[en
   write_pictures(scratch / "set", kClasses, 8);
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
   recipe.optimizer.lr = 1e30;
-  CHECK_THROWS_WITH(train(recipe, scratch / "out", at::kCPU, false), ContainsSubstring("training stopped at step"));
+  CHECK_THROWS_WITH(train(recipe, scratch / "out", at::kCPU, RunFolder::Start::fresh),
+                    ContainsSubstring("training stopped at step") && ContainsSubstring("first tensor that is not finite"));
   CHECK(std::distance(fs::directory_iterator(scratch.path()), {}) == 1);
+}
+
+TEST_CASE("accumulated batches make the step of the one large batch", "[engine][training]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_pictures(scratch / "set", kClasses, 10);  // 30 examples: the last batches are uneven
+  std::vector<at::Tensor> weights;
+  for (const int64_t accumulate : {1, 4}) {
+    Recipe recipe = tiny_recipe(scratch / "set", "vit:tiny");
+    recipe.batch_size = 16 / accumulate;
+    recipe.accumulate = accumulate;
+    recipe.optimizer.name = "sgd";
+    recipe.epochs = 10;
+    const auto out = scratch / ("out" + std::to_string(accumulate));
+    CHECK(train(recipe, out, at::kCPU, RunFolder::Start::fresh).json.at("steps") == 20);
+    std::vector<at::Tensor> flat;
+    for (const auto& parameter : load_bundle(out.string(), at::kCPU).model->parameters()) flat.push_back(parameter.flatten());
+    weights.push_back(at::cat(flat));
+  }
+  CHECK((weights[0] - weights[1]).abs().max().item<double>() < 1e-6);
+}
+
+TEST_CASE("a training stops early when validation gets no better", "[engine][training]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_pictures(scratch / "set", kClasses, 10);
+  Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
+  recipe.validation_share = 0.2;
+  recipe.epochs = 50;
+  recipe.optimizer.lr = 0.0;
+  recipe.early_stopping.patience = 2;
+  const auto result = train(recipe, scratch / "out", at::kCPU, RunFolder::Start::fresh);
+  CHECK(result.json.at("epochs") == 3);
+  CHECK(result.json.at("best").at("epoch") == 1);
+  CHECK_FALSE(fs::exists(scratch / "out/checkpoints"));
+}
+
+TEST_CASE("a resumed run must be the run that was begun", "[engine][training]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_pictures(scratch / "set", kClasses, 4);
+  Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
+  recipe.epochs = 1;
+  train(recipe, scratch / "out", at::kCPU, RunFolder::Start::fresh);
+  recipe.workers = 3;  // changes nothing of the result
+  CHECK(train(recipe, scratch / "out", at::kCPU, RunFolder::Start::resume).json.at("steps") == 1);
+  recipe.epochs = 2;
+  recipe.optimizer.lr = 0.5;
+  CHECK_THROWS_WITH(train(recipe, scratch / "out", at::kCPU, RunFolder::Start::resume),
+                    ContainsSubstring("epochs: 1 -> 2") && ContainsSubstring("optimizer.lr: 0.01 -> 0.5"));
 }
 
 Bundle three_classes(const std::vector<std::string>& labels) {

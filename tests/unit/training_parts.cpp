@@ -1,7 +1,7 @@
 // Recipe, schedule and optimizers, against values worked out by hand or by PyTorch.
 #include "app/cli.h"
 #include "app/engine/optimizer.h"
-#include "app/engine/output_folder.h"
+#include "app/engine/run_folder.h"
 #include "app/engine/recipe.h"
 #include "app/engine/schedule.h"
 #include "app/report/html.h"
@@ -142,31 +142,47 @@ TEST_CASE("mistakes in a recipe are named with the nearest key", "[engine][recip
   CHECK(has(usage_error([&] { set_in_recipe(json, "model.x=1"); }), "'model' is not an object"));
 }
 
-TEST_CASE("an output folder appears complete or not at all", "[engine]") {
+TEST_CASE("a run's folder vanishes unless something in it is worth having", "[engine]") {
+  using Start = RunFolder::Start;
   const Scratch scratch;
+  const auto out = scratch / "deep/out";
   {
-    OutputFolder folder(scratch / "out", false);
-    std::ofstream(folder.working() / "config.json") << "{}";
-    CHECK_FALSE(std::filesystem::exists(scratch / "out"));
+    RunFolder folder(out, Start::fresh);
+    std::ofstream(folder.path() / "recipe.json") << "{}";
+    CHECK(has(usage_error([&] { RunFolder(out, Start::resume); }), "another training is writing there"));
   }
-  CHECK(std::filesystem::is_empty(scratch.path()));  // nothing stays behind without commit
+  CHECK_FALSE(std::filesystem::exists(out));
   {
-    OutputFolder folder(scratch / "deep/out", false);
-    std::ofstream(folder.working() / "config.json") << "{}";
-    folder.commit();
+    RunFolder folder(scratch / "deep/out/", Start::fresh);
+    std::ofstream(folder.path() / "recipe.json") << "{}";
+    folder.keep();
   }
-  CHECK(std::filesystem::exists(scratch / "deep/out/config.json"));
-  CHECK(has(usage_error([&] { OutputFolder(scratch / "deep/out", false); }), "is not empty"));
+  CHECK(has(usage_error([&] { RunFolder(out, Start::fresh); }), "--resume"));
+  scratch.write("deep/out/results.json", "{}");
+  CHECK(RunFolder::finished(out));
+  CHECK(has(usage_error([&] { RunFolder(out, Start::fresh); }), "is not empty"));
+}
+
+TEST_CASE("what a run replaces comes back when the run fails, and goes when it is finished", "[engine]") {
+  using Start = RunFolder::Start;
+  const Scratch scratch;
+  scratch.write("out/config.json", "old");
+  { const RunFolder folder(scratch / "out", Start::overwrite); }
+  CHECK(zoo::test::file_text(scratch / "out/config.json") == "old");
   {
-    OutputFolder folder(scratch / "deep/out/", true);
-    std::ofstream(folder.working() / "new") << "x";
-    folder.commit();
+    RunFolder folder(scratch / "out", Start::overwrite);
+    folder.keep();  // ... and then the run is killed
   }
-  CHECK(std::filesystem::exists(scratch / "deep/out/new"));
-  CHECK_FALSE(std::filesystem::exists(scratch / "deep/out/config.json"));
-  CHECK(has(usage_error([&] { OutputFolder(scratch / "deep/out", true); }), "does not remove"));  // no checkpoint in it any more
+  {
+    RunFolder folder(scratch / "out", Start::overwrite);
+    CHECK(zoo::test::file_text(scratch / "out.replaced/config.json") == "old");
+    scratch.write("out/new", "x");
+    folder.finish();
+  }
+  CHECK(std::distance(std::filesystem::directory_iterator(scratch.path()), {}) == 1);
+  CHECK(has(usage_error([&] { RunFolder(scratch / "out", Start::overwrite); }), "does not remove"));  // no checkpoint in it
   scratch.write("file", "");
-  CHECK(has(usage_error([&] { OutputFolder(scratch / "file", true); }), "is a file"));
+  CHECK(has(usage_error([&] { RunFolder(scratch / "file", Start::overwrite); }), "is a file"));
 }
 
 TEST_CASE("pages escape what they show, and plots survive odd values", "[report]") {
