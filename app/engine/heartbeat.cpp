@@ -74,7 +74,7 @@ std::string Heartbeat::name(int rank) const {
 }
 
 std::string Heartbeat::silent(Clock::duration limit) const {
-  if (store_failures_ > 2) {
+  if (store_failures_ * kBeat > limit) {
     return (place_.store_is_hosted ? "the launcher" : place_.rank == 0 ? "the store of this process" : name(0)) + std::string(" (which keeps the meeting point) has died");
   }
   for (int rank = 0; rank < place_.size; ++rank) {
@@ -105,7 +105,6 @@ void Heartbeat::judge() {
     const std::lock_guard lock(mutex_);
     if (stop_ || !last_word_.empty()) return;
     dead = silent(kSilence);
-    if (store_failures_ > 0 && store_failures_ < 30) dead.clear();  // a minute's failures, not one
     if (dead.empty()) return;
   }
   std::unique_lock lock(mutex_);

@@ -50,7 +50,7 @@ class Heartbeat {
   std::condition_variable wake_;
   std::vector<Other> others_;
   int64_t beat_ = 0;
-  int store_failures_ = 0;
+  std::atomic<int> store_failures_{0};  // in a row
   std::string last_word_;  // of this rank, once it leaves
   bool stop_ = false;
   std::thread thread_;
