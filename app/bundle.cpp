@@ -3,8 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <regex>
+#include <set>
 
 #include "app/cli.h"
+#include "app/engine/peft.h"
+#include "app/engine/peft_plan.h"
 #include "app/files.h"
 #include "app/head.h"
 #include "app/machine.h"
@@ -74,29 +77,41 @@ weights::LoadOptions strict_options(const Entry& entry, Model& model, const std:
   return strict;
 }
 
+using Keys = std::set<std::string>;  // of tensors that adapters bring, so that the base need not have them
+
 // What may be missing or of another shape, given what is: all of it must lie in the head, unless the user said more.
 weights::LoadOptions relaxed_options(const Entry& entry, const Model& model, const weights::LoadReport& seen,
-                                     const BundleOptions& wanted, weights::LoadOptions options) {
+                                     const BundleOptions& wanted, const Keys& brought, weights::LoadOptions options) {
   const auto head = [&](const std::string& key) { return in_head(entry, model, key); };
+  const auto comes = [&](const std::string& key) { return brought.count(key) > 0; };
+  const auto mismatches = [&](const auto& test) {
+    return std::all_of(seen.mismatched.begin(), seen.mismatched.end(), [&](const auto& item) { return test(item.key); });
+  };
   const bool head_missing = std::all_of(seen.missing.begin(), seen.missing.end(), head);
-  const bool head_mismatched = std::all_of(seen.mismatched.begin(), seen.mismatched.end(), [&](const auto& item) { return head(item.key); });
-  options.allow_missing = wanted.allow_missing || (wanted.for_training && head_missing);
+  const bool all_come = std::all_of(seen.missing.begin(), seen.missing.end(), comes);
+  options.allow_missing = wanted.allow_missing || (wanted.for_training && brought.empty() && head_missing) || all_come;
   options.allow_unexpected = wanted.allow_unexpected;
-  options.reinit_mismatched = wanted.reinit_head && head_mismatched;
+  options.reinit_mismatched = (wanted.reinit_head && mismatches(head)) || mismatches(comes);
   return options;
+}
+
+void forget_brought(const Keys& brought, weights::LoadReport& report) {
+  const auto comes = [&](const std::string& key) { return brought.count(key) > 0; };
+  std::erase_if(report.missing, comes);
+  std::erase_if(report.mismatched, [&](const auto& item) { return comes(item.key); });
 }
 
 // First strictly. What does not fit then decides whether the model needs fresh values at all: giving them to a network
 // that its file fills completely would cost time and memory for nothing.
-weights::LoadReport load_weights(const Entry& entry, Model& model, const weights::Checkpoint& checkpoint,
-                                 const BundleOptions& wanted, const std::optional<at::ScalarType>& dtype) {
+weights::LoadReport load_weights(const Entry& entry, Model& model, const weights::Checkpoint& checkpoint, const BundleOptions& wanted,
+                                 const Keys& brought, const std::optional<at::ScalarType>& dtype) {
   const auto strict = strict_options(entry, model, dtype);
   try {
     return weights::load(model, checkpoint, strict);
   } catch (const weights::LoadError& error) {
     weights::LoadReport seen = error.report;
     forgive_ignorable(entry, seen);
-    auto relaxed = relaxed_options(entry, model, seen, wanted, strict);
+    auto relaxed = relaxed_options(entry, model, seen, wanted, brought, strict);
     if (!seen.ok(relaxed)) {
       const bool outside_head = wanted.reinit_head && !seen.mismatched.empty() && !relaxed.reinit_mismatched;
       if (!outside_head) throw weights::LoadError(seen);
@@ -107,6 +122,7 @@ weights::LoadReport load_weights(const Entry& entry, Model& model, const weights
     relaxed.allow_unexpected = true;  // what is left of these has been forgiven above
     auto report = weights::load(model, checkpoint, relaxed);
     if (!wanted.allow_unexpected) forgive_ignorable(entry, report);
+    forget_brought(brought, report);
     return report;
   }
 }
@@ -172,18 +188,26 @@ std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
   return nullptr;
 }
 
-Bundle from_folder(const std::string& spec, const BundleOptions& options, const std::optional<at::ScalarType>& dtype) {
+Keys brought_by(const AdapterPlan& plan, const Bundle& bundle) {
+  Keys keys;
+  for (const auto& item : plan.items) keys.merge(kept_keys(*bundle.entry, *bundle.model, item.adapter));
+  return keys;
+}
+
+Bundle from_folder(const AdapterPlan& plan, const BundleOptions& options, const std::optional<at::ScalarType>& dtype) {
   Bundle bundle;
-  bundle.spec = spec;
-  bundle.folder = fs::path(spec);
+  bundle.spec = plan.base;
+  bundle.folder = fs::path(plan.base);
   const fs::path config_file = bundle.folder / "config.json";
   bundle.config = read_json(config_file);
+  if (!plan.empty()) bundle.config = adapted_config(plan, bundle.config, !options.task.empty());
   const auto checkpoint = weights::Checkpoint::open(bundle.folder);
   build_model(bundle, options, config_file.string());
-  bundle.report = load_weights(*bundle.entry, *bundle.model, checkpoint, options, dtype);
-  const fs::path preprocessor = bundle.folder / "preprocessor_config.json";
+  bundle.report = load_weights(*bundle.entry, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
+  const fs::path preprocessor = plan.folder_with("preprocessor_config.json") / "preprocessor_config.json";
   bundle.preprocessor = on_disk(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
   bundle.tokenizer = load_tokenizer(bundle.folder);
+  if (!bundle.tokenizer && !plan.own.empty()) bundle.tokenizer = load_tokenizer(plan.own);
   return bundle;
 }
 
@@ -225,7 +249,8 @@ std::vector<weights::Layout> layouts_of(const Entry& entry) {
   return layouts;
 }
 
-const Entry& entry_of(const std::string& spec) {
+const Entry& entry_of(const std::string& model) {
+  const std::string spec = weights::is_adapter_folder(model) ? plan_adapters(model, {}).base : model;
   if (on_disk(fs::path(spec) / "config.json")) return entry_for_config(read_json(fs::path(spec) / "config.json"));
   if (!bundle_detail::names_network(spec)) bundle_detail::throw_not_found(spec);
   return find_entry(spec.substr(0, spec.find(':')));
@@ -233,9 +258,12 @@ const Entry& entry_of(const std::string& spec) {
 
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
   const auto dtype = bundle_detail::parse_dtype(options.dtype);
-  const bool folder = on_disk(fs::path(spec) / "config.json");
-  if (!folder && !bundle_detail::names_network(spec)) bundle_detail::throw_not_found(spec);
-  Bundle bundle = folder ? bundle_detail::from_folder(spec, options, dtype) : bundle_detail::from_registry(spec, options);
+  const AdapterPlan plan = plan_adapters(spec, options.adapters);
+  const bool folder = on_disk(fs::path(plan.base) / "config.json");
+  if (!folder && !bundle_detail::names_network(plan.base)) bundle_detail::throw_not_found(plan.base);
+  Bundle bundle = folder ? bundle_detail::from_folder(plan, options, dtype) : bundle_detail::from_registry(plan.base, options);
+  for (const auto& item : plan.items) attach_adapter(bundle, item.adapter, item.weight, options.for_training && !plan.own.empty() && plan.items.size() == 1);
+  bundle.spec = spec;
   bundle_detail::finish_model(bundle, options, device, dtype);
   bundle_detail::log_report(bundle);
   return bundle;

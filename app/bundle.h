@@ -7,6 +7,7 @@
 
 #include "models/model.h"
 #include "tokenizers/tokenizer.h"
+#include "weights/adapter.h"
 #include "weights/loader.h"
 
 namespace zoo::app {
@@ -19,6 +20,18 @@ struct BundleOptions {
   std::string dtype;                    // float32 (default), bfloat16, float16
   Json config_overrides = Json::object();  // e.g. {"img_size": 28}: keys put over the config before building
   bool for_training = false;            // false: eval mode, packed for inference, gradients off
+  std::vector<std::string> adapters;    // folders "DIR" or "DIR:weight" whose adapters are put on the network, in order
+};
+
+// An adapter on the network (app/engine/peft.h).
+struct AttachedAdapter {
+  weights::AdapterConfig config;
+  std::string source;                // where it came from, for messages
+  std::string name;                  // of its modules below the layers
+  double weight = 1.0;
+  bool trained = false;              // gradients are left on for it alone, and save_bundle() writes it instead of the network
+  std::vector<std::string> layers;   // paths of layers with a low-rank term
+  std::vector<std::string> values;   // keys of tensors that it holds whole
 };
 
 struct Bundle {
@@ -32,6 +45,7 @@ struct Bundle {
   std::shared_ptr<Model> model;      // on `device`
   std::unique_ptr<tokenizers::Tokenizer> tokenizer;  // null when the folder has none
   weights::LoadReport report;
+  std::vector<AttachedAdapter> adapters;
   at::Device device = at::kCPU;
 };
 
@@ -41,11 +55,12 @@ std::vector<weights::Layout> layouts_of(const Entry& entry);
 // The network that a spec names, without loading it.
 const Entry& entry_of(const std::string& spec);
 
-// `spec` is a checkpoint folder or name[:variant] (fresh weights). Throws with the nearest names or the load report.
+// `spec` is a checkpoint folder, an adapter folder (whose base is loaded first) or name[:variant] (fresh weights). Throws with the nearest names or the load report.
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
 
 // Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, tokenizer files
-// copied from the source folder. Each file is written under a temporary name and renamed.
+// copied from the source folder. With a trained adapter, its two files stand in place of model.safetensors. Each file is
+// written under a temporary name and renamed.
 void save_bundle(const Bundle& bundle, const std::filesystem::path& folder);
 
 }  // namespace zoo::app

@@ -2,6 +2,7 @@
 #include <regex>
 
 #include "app/bundle.h"
+#include "app/engine/peft.h"
 #include "app/files.h"
 #include "app/head.h"
 #include "models/registry.h"
@@ -58,7 +59,9 @@ Json config_to_save(const Bundle& bundle) {
 void save_bundle(const Bundle& bundle, const fs::path& folder) {
   constexpr uint64_t kOneFile = uint64_t{1} << 50;
   fs::create_directories(folder);
-  weights::save_sharded(folder, weights::state_dict(*bundle.model, /*with_aliases=*/false), {{"format", "pt"}}, kOneFile);
+  const bool adapter = !bundle.adapters.empty() && bundle.adapters.back().trained;
+  if (adapter) weights::save_adapter(folder, current_adapter(bundle));
+  else weights::save_sharded(folder, weights::state_dict(*bundle.model, /*with_aliases=*/false), {{"format", "pt"}}, kOneFile);
   weights::write_file_atomically(folder / "config.json", bundle_save_detail::config_to_save(bundle).dump(2) + "\n");
   if (!bundle.preprocessor.empty()) {
     weights::write_file_atomically(folder / "preprocessor_config.json", bundle.preprocessor.dump(2) + "\n");

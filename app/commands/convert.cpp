@@ -6,6 +6,8 @@
 
 #include "app/bundle.h"
 #include "app/cli.h"
+#include "app/engine/output_folder.h"
+#include "app/engine/peft.h"
 #include "app/files.h"
 #include "app/report/table.h"
 #include "models/names.h"
@@ -19,6 +21,7 @@ namespace convert_detail {
 
 struct Options {
   std::string in, out, dtype, max_shard_size, layout = "auto", architecture;
+  std::vector<std::string> adapters;  // DIR or DIR:weight
   bool merge = false, overwrite = false;
 };
 
@@ -179,7 +182,41 @@ weights::ConvertReport convert(const Options& options) {
   return report;
 }
 
+// ---- adapters ----
+
+void cast_floats(Model& model, at::ScalarType dtype) {
+  at::NoGradGuard no_grad;
+  for (auto& parameter : model.parameters()) parameter.set_data(parameter.to(dtype));
+  for (auto& buffer : model.buffers()) {
+    if (buffer.is_floating_point()) buffer.set_data(buffer.to(dtype));
+  }
+}
+
+// The base with all adapters folded in, as an ordinary checkpoint. The sums are formed in float32, whatever is written.
+int merge(const Options& options, const Common& common) {
+  if (ends_in(options.out, ".safetensors")) throw UsageError("'" + options.out + "': a merged network is a folder; name one");
+  OutputFolder output(options.out, options.overwrite);
+  BundleOptions wanted;
+  wanted.adapters = options.adapters;
+  wanted.for_training = true;  // nothing is packed
+  Bundle bundle = load_bundle(options.in, at::kCPU, wanted);
+  const size_t count = bundle.adapters.size();
+  merge_adapters(bundle);
+  const std::string dtype = options.dtype.empty() ? bundle.config.value("dtype", bundle.config.value("torch_dtype", "float32")) : options.dtype;
+  if (dtype != "float32") cast_floats(*bundle.model, parse_dtype(dtype));
+  save_bundle(bundle, output.working());
+  output.commit();
+  if (common.json) print_json({{"out", options.out}, {"base", bundle.folder.string()}, {"adapters", count}, {"parameters", parameter_count(*bundle.model)}});
+  else std::cout << options.out << "\n" << count << " adapters folded into " << bundle.folder.string() << "\n";
+  return 0;
+}
+
 int run(const Options& options, const Common& common) {
+  const bool adapted = weights::is_adapter_folder(options.in);
+  if (adapted && !options.merge) {
+    throw UsageError("'" + options.in + "' is an adapter; --merge folds it into its base and writes the whole network");
+  }
+  if (adapted || !options.adapters.empty()) return merge(options, common);
   const auto report = convert(options);
   const bool asked = options.layout != "auto" && options.layout != "none";
   if (asked && report.layout.empty()) {
@@ -201,11 +238,12 @@ int run(const Options& options, const Common& common) {
 
 Action declare(CLI::App& command, Common& common) {
   auto options = std::make_shared<Options>();
-  command.add_option("IN", options->in, "checkpoint folder, or .safetensors, .bin, .pth, .pt or index file")->required();
+  command.add_option("IN", options->in, "checkpoint or adapter folder, or .safetensors, .bin, .pth, .pt or index file")->required();
   command.add_option("OUT", options->out, "folder, or a file ending in .safetensors")->required();
   command.add_option("--dtype", options->dtype, "cast floating-point tensors: float32, float64, float16, bfloat16");
   command.add_option("--max-shard-size", options->max_shard_size, "split into files of at most this size, e.g. 2GB (default 5GB)");
-  command.add_flag("--merge", options->merge, "write one file, whatever its size");
+  command.add_flag("--merge", options->merge, "write one file, whatever its size; of an adapter folder: its base with the adapter folded in");
+  command.add_option("--adapter", options->adapters, "adapter folder to fold into IN, DIR or DIR:weight (repeatable)")->expected(1)->take_all();
   command.add_option("--layout", options->layout, "auto, none, or the name of one of the network's foreign layouts")->capture_default_str();
   command.add_option("--architecture", options->architecture, "the network, when no config.json says it: bert, BertModel ...");
   command.add_flag("--overwrite", options->overwrite, "replace an output that exists");
@@ -219,6 +257,8 @@ Verb convert_verb() {
           "  zoo convert pytorch_model.bin model.safetensors\n"
           "  zoo convert FOLDER SMALL --dtype bfloat16\n"
           "  zoo convert FOLDER SHARDS --max-shard-size 2GB\n"
+          "  zoo convert ADAPTER WHOLE --merge\n"
+          "  zoo convert BASE WHOLE --adapter ONE:0.7 --adapter OTHER:0.3\n"
           "  zoo convert old.pth new.safetensors --architecture cct --layout DataParallel\n",
           convert_detail::declare};
 }

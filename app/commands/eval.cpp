@@ -20,6 +20,7 @@ namespace eval_command {
 struct Options {
   std::string spec, task, data, split, out, dtype, columns;
   std::vector<std::string> words;  // key=value
+  std::vector<std::string> adapters;  // DIR or DIR:weight
   int64_t batch_size = 0, limit = 0, max_length = 0;
   bool overwrite = false, details = false, allow_missing = false, allow_unexpected = false;
 };
@@ -34,10 +35,15 @@ DataOptions data_options(const Options& options) {
   return result;
 }
 
-std::string figures_text(const Json& metrics) {
+std::string figures_text(const Json& metrics, const std::string& group = "") {
   std::string text;
-  for (const auto& [name, value] : metrics.items()) {
+  for (const auto& [key, value] : metrics.items()) {
+    const std::string name = group + key;
     if (name == "samples") continue;
+    if (value.is_object()) {
+      text += figures_text(value, name + ".");
+      continue;
+    }
     char number[32] = "undefined";
     if (value.is_number()) std::snprintf(number, sizeof number, "%.5f", value.get<double>());
     text += name + std::string(name.size() < 18 ? 18 - name.size() : 1, ' ') + (value.is_string() ? value.get<std::string>() : number) + "\n";
@@ -48,6 +54,7 @@ std::string figures_text(const Json& metrics) {
 Bundle load(const Options& options, const Common& common) {
   BundleOptions wanted;
   wanted.dtype = options.dtype;
+  wanted.adapters = options.adapters;
   wanted.allow_missing = options.allow_missing;
   wanted.allow_unexpected = options.allow_unexpected;
   if (!options.task.empty()) wanted.task = find_task(options.task).head();
@@ -90,7 +97,9 @@ int run(const Options& options, const Common& common) {
 
 Action declare(CLI::App& command, Common& common) {
   auto options = std::make_shared<Options>();
-  command.add_option("model", options->spec, "checkpoint folder, or name:variant for fresh weights")->required();
+  command.add_option("model", options->spec, "checkpoint or adapter folder, or name:variant for fresh weights")->required();
+  command.add_option("--adapter", options->adapters, "adapter folder to put on the network, DIR or DIR:weight (repeatable: a weighted sum)")
+      ->expected(1)->take_all();
   command.add_option("--data", options->data, "file or folder to evaluate on")->required();
   command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
   command.add_option("--split", options->split, "train, validation or test, where the data has them");

@@ -1,5 +1,6 @@
 // zoo info: what a checkpoint folder, a file of weights or a network of the registry holds.
 #include <iostream>
+#include <set>
 
 #include "app/bundle.h"
 #include "app/cli.h"
@@ -20,6 +21,7 @@ struct Subject {
   std::map<std::string, std::string> metadata;
   Json config;  // null for a bare file
   Json load;    // null for a bare file; else what strict loading reports
+  Json adapter; // null for a whole network
   std::string network, task;
   int64_t parameters = 0;
 };
@@ -63,7 +65,7 @@ void try_loading(Subject& subject) {
     const Bundle bundle = load_bundle(subject.name, at::kCPU, options);
     subject.network = bundle.entry->name;
     subject.task = bundle.task;
-    subject.parameters = parameter_count(*bundle.model);
+    if (subject.adapter.is_null()) subject.parameters = parameter_count(*bundle.model);
     subject.load = Json(bundle.report.json());
     subject.load["strict"] = bundle.report.missing.empty() && bundle.report.unexpected.empty() && bundle.report.mismatched.empty();
     subject.load["text"] = bundle.report.text();
@@ -76,13 +78,41 @@ void try_loading(Subject& subject) {
   }
 }
 
+std::string method_of(const weights::Adapter& adapter) {
+  const auto& config = adapter.config;
+  if (adapter.layers.empty()) return config.bias == "all" ? "bias" : "head";
+  return config.use_dora ? "DoRA" : config.use_rslora ? "rsLoRA" : "LoRA";
+}
+
+// Rank, targets and parameters of an adapter folder.
+void describe_adapter(Subject& subject) {
+  const auto adapter = weights::load_adapter(subject.name);
+  std::vector<std::string> layers;
+  std::set<int64_t> ranks;
+  std::set<double> scalings;
+  for (const auto& [path, low_rank] : adapter.layers) {
+    layers.push_back(path);
+    ranks.insert(adapter.config.rank(path));
+    scalings.insert(adapter.config.scaling(path));
+  }
+  const auto merged = weights::merge_names(layers, [](size_t) { return std::string(); });
+  Json targets = Json::array();
+  for (const auto& name : merged) targets.push_back(name.pattern);
+  Json values = Json::array();
+  for (const auto& [key, tensor] : adapter.values) values.push_back(key);
+  subject.parameters = adapter.parameters();
+  subject.adapter = {{"method", method_of(adapter)}, {"base", adapter.config.base_model_name_or_path}, {"task_type", adapter.config.task_type},
+                     {"ranks", ranks}, {"scalings", scalings}, {"dropout", adapter.config.lora_dropout}, {"layers", layers.size()},
+                     {"targets", targets}, {"whole_tensors", values}, {"parameters", subject.parameters}};
+}
+
 Subject from_network(const std::string& spec) {
   const Bundle bundle = [&] {
     BundleOptions options;
     options.for_training = true;
     return load_bundle(spec, at::kCPU, options);
   }();
-  Subject subject{spec, {}, {}, {}, bundle.config, Json(), bundle.entry->name, bundle.task, parameter_count(*bundle.model)};
+  Subject subject{spec, {}, {}, {}, bundle.config, Json(), Json(), bundle.entry->name, bundle.task, parameter_count(*bundle.model)};
   for (const auto& [name, tensor] : weights::state_dict(*bundle.model, /*with_aliases=*/false)) {
     subject.tensors.push_back({name, weights::dtype_name(tensor.scalar_type()), tensor.sizes().vec(), tensor.nbytes(), ""});
   }
@@ -96,6 +126,16 @@ Subject examine(const std::string& name) {
   subject.name = name;
   if (fs::is_regular_file(name, error)) {
     read_files(subject, name);
+    return subject;
+  }
+  if (weights::is_adapter_folder(name)) {
+    describe_adapter(subject);
+    const auto file = fs::path(name) / "adapter_model.safetensors";
+    const int64_t parameters = subject.parameters;
+    read_files(subject, fs::exists(file, error) ? file : fs::path(name) / "adapter_model.bin");
+    subject.parameters = parameters;
+    subject.config = read_json(fs::path(name) / "adapter_config.json");
+    try_loading(subject);
     return subject;
   }
   const bool has_config = fs::exists(fs::path(name) / "config.json", error);
@@ -130,6 +170,7 @@ Json document(const Subject& subject) {
   if (!subject.network.empty()) result.update({{"network", subject.network}, {"task", subject.task}});
   result.update({{"parameters", subject.parameters}, {"bytes", bytes_in(subject.tensors)}, {"memory", memory(subject.parameters)},
                  {"metadata", subject.metadata}});
+  if (!subject.adapter.is_null()) result["adapter"] = subject.adapter;
   if (!subject.config.is_null()) result["config"] = subject.config;
   if (!subject.load.is_null()) result["load"] = subject.load;
   result["tensors"] = tensors;
@@ -157,6 +198,9 @@ void print_text(const Subject& subject) {
   for (const auto& [key, value] : subject.metadata) {
     std::cout << "  metadata " << key << ": " << (value.size() > 200 ? value.substr(0, 197) + "..." : value) << "\n";
   }
+  for (const auto& [key, value] : subject.adapter.items()) {
+    std::cout << "  " << key << std::string(key.size() < 14 ? 14 - key.size() : 1, ' ') << (value.is_string() ? value.get<std::string>() : value.dump()) << "\n";
+  }
   if (!subject.config.is_null()) std::cout << "\nconfig\n" << subject.config.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   std::cout << "\n" << tensor_table(subject.tensors).text();
   const auto needs = memory(subject.parameters);
@@ -172,7 +216,7 @@ void print_text(const Subject& subject) {
 
 Action declare(CLI::App& command, Common& common) {
   auto name = std::make_shared<std::string>();
-  command.add_option("X", *name, "checkpoint folder, file of weights (.safetensors, .bin, .pth, .pt, index), or name[:variant]")->required();
+  command.add_option("X", *name, "checkpoint or adapter folder, file of weights (.safetensors, .bin, .pth, .pt, index), or name[:variant]")->required();
   return [name, &common] {
     const Subject subject = examine(*name);
     if (common.json) print_json(document(subject));

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 
+#include "app/engine/peft.h"
 #include "app/files.h"
 #include "weights/files.h"
 
@@ -127,10 +128,11 @@ std::optional<Resumable> newest_checkpoint(const fs::path& run) {
   return std::nullopt;
 }
 
-void restore_network(Model& model, const fs::path& checkpoint) {
+void restore_network(Bundle& bundle, const fs::path& checkpoint) {
   const at::NoGradGuard no_grad;
+  if (weights::is_adapter_folder(checkpoint)) return restore_adapter(bundle, weights::load_adapter(checkpoint));
   const auto file = weights::Checkpoint::open(checkpoint);
-  for (const auto& [key, tensor] : weights::state_dict(model, /*with_aliases=*/false)) {
+  for (const auto& [key, tensor] : weights::state_dict(*bundle.model, /*with_aliases=*/false)) {
     const at::Tensor saved = file.get(key);
     if (saved.sizes() != tensor.sizes()) {
       throw std::runtime_error(checkpoint.string() + ": tensor '" + key + "' has another shape than the network of the recipe");

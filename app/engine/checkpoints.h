@@ -29,7 +29,7 @@ struct Resumable {
 };
 std::optional<Resumable> newest_checkpoint(const std::filesystem::path& run);
 
-// Copies the weights of a checkpoint's folder into the network, which has the same keys and shapes.
-void restore_network(Model& model, const std::filesystem::path& checkpoint);
+// Copies the weights of a checkpoint's folder, or those of its adapter, into the network, which has the same keys and shapes.
+void restore_network(Bundle& bundle, const std::filesystem::path& checkpoint);
 
 }  // namespace zoo::app

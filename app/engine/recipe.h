@@ -3,7 +3,12 @@
 #include <filesystem>
 #include <string>
 
+#include "app/engine/clipping.h"
+#include "app/engine/distillation.h"
+#include "app/engine/ema.h"
+#include "app/engine/mixing.h"
 #include "app/engine/optimizer.h"
+#include "app/engine/peft.h"
 #include "app/engine/schedule.h"
 #include "models/model.h"
 
@@ -37,9 +42,16 @@ struct Recipe {
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
   int64_t accumulate = 1;             // batches whose gradients make one step
   double max_minutes = 0.0;           // 0: no limit; the schedule does not know of it
+  PeftOptions peft;                   // an adapter is trained in place of the whole network
   OptimizerOptions optimizer;
   Schedule schedule;
-  double clip_norm = 0.0, label_smoothing = 0.0;
+  double clip_norm = 0.0, label_smoothing = 0.0;  // clip_norm: the short way to write clip.norm; always equal to it
+  ClipOptions clip;
+  AverageOptions ema;
+  std::string precision = "float32";  // bf16, fp16 (precision.h)
+  bool recompute = false;             // trade time for memory (recompute.h)
+  MixingOptions mixing;
+  DistillationOptions distillation;
   int64_t eval_every = 1;             // epochs
   EarlyStopping early_stopping;
   Saving checkpoint;

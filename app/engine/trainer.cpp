@@ -66,15 +66,19 @@ struct Position {
   int64_t best_epoch = 0, worse = 0;        // worse: measurements since the best
   double seconds = 0;                       // of training, all sittings
   bool done = false;                        // no step is left to do
+  Plateau plateau;
 
   Json json() const {
     return {{"step", step}, {"epoch", epoch}, {"batches", batches}, {"epoch_loss", epoch_loss}, {"logged_loss", logged_loss},
             {"epoch_steps", epoch_steps}, {"logged_steps", logged_steps}, {"best", best ? Json(*best) : Json(nullptr)},
-            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done}};
+            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done},
+            {"plateau", {{"scale", plateau.scale}, {"best", plateau.best}, {"measured", plateau.measured}, {"waited", plateau.waited}}}};
   }
   static Position from(const Json& j) {
+    const Json& cut = j.at("plateau");
     Position p{j.at("step"), j.at("epoch"), j.at("batches"), j.at("epoch_loss"), j.at("logged_loss"), j.at("epoch_steps"),
-               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done")};
+               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done"),
+               {cut.at("scale"), cut.at("best"), cut.at("measured"), cut.at("waited")}};
     if (!j.at("best").is_null()) p.best = j.at("best").get<double>();
     return p;
   }
@@ -91,6 +95,7 @@ class Training {
   void begin();
   void resume(const Resumable& checkpoint);
   int64_t total_steps() const;
+  double learning_rate() const;
   int64_t examples_per_step() const { return recipe_.batch_size * recipe_.accumulate; }
 
   void train_epoch();
@@ -98,7 +103,7 @@ class Training {
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
-  void judge(double figure);
+  bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
   bool save_is_due() const;
@@ -128,6 +133,10 @@ int64_t Training::total_steps() const {
   return recipe_.max_steps > 0 ? std::min(all, recipe_.max_steps) : all;
 }
 
+double Training::learning_rate() const {
+  return position_.plateau.apply(recipe_.schedule, recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr, steps_per_epoch_));
+}
+
 void Training::begin() {
   setup_ = open_training(recipe_, device_);
   step_ = std::make_unique<TrainingStep>(recipe_, *setup_.task, setup_.bundle);
@@ -155,7 +164,7 @@ void Training::resume(const Resumable& checkpoint) {
     spdlog::warn("the run was begun with {} threads and goes on with {}: the last bits of its weights may differ", values.at("threads").get<int>(), at::get_num_threads());
   }
   position_ = Position::from(values.at("position"));
-  restore_network(*setup_.bundle.model, checkpoint.folder);
+  restore_network(setup_.bundle, checkpoint.folder);
   step_->load_state(checkpoint.state.tensors);
   restore_generator(at::kCPU, checkpoint.state.tensors.at("random.cpu"));
   if (const auto saved = checkpoint.state.tensors.find("random.device"); saved != checkpoint.state.tensors.end() && device_.is_cuda()) {
@@ -197,7 +206,7 @@ void Training::take_step(data::Loader& loader, int64_t batches, Progress& progre
     parts.push_back(to_device(*loader.next(), device_));
     examples += parts.back().begin()->second.size(0);
   }
-  const double lr = recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr);
+  const double lr = learning_rate();
   StepResult result;
   try {
     result = step_->run(parts, lr);
@@ -260,6 +269,7 @@ void Training::finish_epoch(double seconds) {
 }
 
 void Training::measure_epoch(EpochLog& line, bool last) {
+  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
@@ -268,19 +278,20 @@ void Training::measure_epoch(EpochLog& line, bool last) {
   const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(),
                                          {recipe_.batch_size, static_cast<int>(recipe_.workers), "", setup_.validation_indices});
   line.validation = evaluation.metrics;
-  judge(evaluation.metrics.at(setup_.task->primary_metric()).get<double>());
+  if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
 
-void Training::judge(double figure) {
+bool Training::better(double figure) {
+  position_.plateau.observe(recipe_.schedule, figure, setup_.task->higher_is_better());
   const double gain = !position_.best ? 0.0 : setup_.task->higher_is_better() ? figure - *position_.best : *position_.best - figure;
   if (position_.best && !(gain > recipe_.early_stopping.min_delta)) {
     ++position_.worse;
-    return;
+    return false;
   }
   position_.best = figure;
   position_.best_epoch = position_.epoch;
   position_.worse = 0;
-  save_best();
+  return true;
 }
 
 void Training::save_best() {
@@ -299,7 +310,10 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(folder_.path() / "config.json")) save_best();  // something that runs, at least
+  if (!on_disk(folder_.path() / "config.json")) {  // something that runs, at least
+    const AveragedWeights averaged(step_->average());
+    save_best();
+  }
   const std::string out = folder_.path().string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "app/cli.h"
+#include "app/engine/peft.h"
 
 namespace zoo::app {
 namespace training_setup_detail {
@@ -98,6 +99,7 @@ TrainingSetup open_training(const Recipe& recipe, at::Device device) {
   setup.data = setup.task->open(recipe.data, setup.bundle, d::data_options(recipe, recipe.train_split, true));
   if (setup.data->size() == 0) throw UsageError(recipe.data + ": holds no examples to train on");
   d::fit_classes(setup, recipe, device);
+  start_adapter(setup.bundle, recipe.peft);
   setup.task->prepare_training(setup.bundle, *setup.data);
   d::choose_validation(setup, recipe);
   setup.eval_data = setup.task->open(recipe.eval_data.empty() ? recipe.data : recipe.eval_data, setup.bundle,

@@ -28,12 +28,21 @@ void EmbeddingImpl::init() {
 }
 
 Conv2dImpl::Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, bool with_bias)
-    : weight(param("weight", {out, in, kernel, kernel})), stride_(stride), padding_(padding) {
+    : stride_(stride), padding_(padding) {
+  weight = param("weight", {out, in, kernel, kernel});
   if (with_bias) bias = param("bias", {out});
 }
 
 Tensor Conv2dImpl::forward(const Tensor& x) {
-  return at::conv2d(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, {stride_, stride_}, {padding_, padding_});
+  return adapted(at::conv2d(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, {stride_, stride_}, {padding_, padding_}), x);
+}
+
+Tensor Conv2dImpl::product(const Tensor& x, const Tensor& other) {
+  return at::conv2d(x, other, {}, {stride_, stride_}, {padding_, padding_});
+}
+
+Tensor Conv2dImpl::mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) {
+  return at::conv2d(x, other, with.defined() ? std::optional<Tensor>(with) : std::nullopt);
 }
 
 void Conv2dImpl::init() {

@@ -1,6 +1,6 @@
 // The small layers every network is made of, with PyTorch's keys (weight, bias) and PyTorch's default starting values.
 #pragma once
-#include "models/module.h"
+#include "models/blocks/adaptable.h"
 
 namespace zoo {
 
@@ -28,12 +28,14 @@ class EmbeddingImpl : public Module {
 ZOO_MODULE(Embedding);
 
 // 2-D convolution: [B, in, H, W] -> [B, out, H', W'].
-class Conv2dImpl : public Module {
+class Conv2dImpl : public AdaptableLayer {
  public:
   Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0, bool with_bias = true);
   Tensor forward(const Tensor& x);
-  void init() override;  // uniform in +-1/sqrt(in * kernel^2)
-  Tensor weight, bias;   // [out, in, kernel, kernel], [out]
+  void init() override;  // uniform in +-1/sqrt(in * kernel^2); weight [out, in, kernel, kernel]
+  Tensor product(const Tensor& x, const Tensor& other) override;
+  Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;
+  Tensor per_channel(const Tensor& values) const override { return values.view({-1, 1, 1}); }
 
  private:
   int64_t stride_, padding_;

@@ -103,8 +103,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return d::Function::apply(x, weight, d::optional_bias(bias));
 }
 
-LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias)
-    : weight(param("weight", {out_features, in_features})) {
+LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias) {
+  weight = param("weight", {out_features, in_features});
   if (with_bias) bias = param("bias", {out_features});
 }
 
@@ -125,10 +125,13 @@ bool LinearImpl::pack() {
 
 Tensor LinearImpl::forward(const Tensor& x) {
   if (packed_.defined() && !at::GradMode::is_enabled() && linear_detail::float_on_cpu(x, weight)) {
-    return linear_detail::call(x, packed_, linear_detail::optional_bias(bias));
+    return adapted(linear_detail::call(x, packed_, linear_detail::optional_bias(bias)), x);
   }
-  return linear(x, weight, bias);
+  return adapted(linear(x, weight, bias), x);
 }
+
+Tensor LinearImpl::product(const Tensor& x, const Tensor& other) { return linear(x, other, Tensor()); }
+Tensor LinearImpl::mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) { return linear(x, other, with); }
 
 std::string linear_kernel_name() { 
   const bool packs = linear_detail::kernels().pointwise && linear_detail::kernels().reorder;

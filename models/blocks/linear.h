@@ -5,20 +5,21 @@
 // at the same fp32 result, in training too. pack() gives inference weights in oneDNN's own block layout, which is the
 // fastest everywhere (here by 5 to 30 %, most for few rows) and costs a second copy of the weights.
 #pragma once
-#include "models/module.h"
+#include "models/blocks/adaptable.h"
 
 namespace zoo {
 
-class LinearImpl : public Module {
+class LinearImpl : public AdaptableLayer {
  public:
   LinearImpl(int64_t in_features, int64_t out_features, bool with_bias = true);
-  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
+  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]; weight [out, in]
   void init() override;             // PyTorch's default: uniform in +-1/sqrt(in)
   // Prepares for inference: keeps a copy of the weight in the kernel's layout if that is faster here, else does nothing.
   bool pack();  // whether there is a packed copy now
 
-  Tensor weight;  // [out, in]
-  Tensor bias;    // [out] or undefined
+  Tensor product(const Tensor& x, const Tensor& other) override;
+  Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;
+  Tensor per_channel(const Tensor& values) const override { return values; }
 
  private:
   Tensor packed_;

@@ -1,0 +1,33 @@
+// Where the parts of an adapted network lie: the base's folder, the adapters' folders, and what these say about the head.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "weights/adapter.h"
+
+namespace zoo::app {
+
+struct AdapterPlan {
+  struct Item {
+    weights::Adapter adapter;
+    double weight = 1.0;
+  };
+  std::string base;               // what to load before: checkpoint folder or name[:variant]
+  std::filesystem::path own;      // the model argument where it is an adapter folder itself; its files go before the base's
+  std::vector<Item> items;
+
+  bool empty() const { return items.empty(); }
+  // Where a file that may lie beside the adapter or beside the base is to be read.
+  std::filesystem::path folder_with(const std::string& file) const;
+};
+
+// `spec`: as for load_bundle, or an adapter folder, whose base is found by its base_model_name_or_path (as it stands, or
+// beside the adapter). `more`: "DIR" or "DIR:weight". Throws UsageError when a base is not found and for a bad weight.
+AdapterPlan plan_adapters(const std::string& spec, const std::vector<std::string>& more);
+
+// The config of the network that the plan asks for: the base's with the adapters' head (class, class names) put over it.
+// `named`: a task was asked for, so the adapters do not choose the class.
+Json adapted_config(const AdapterPlan& plan, Json config, bool named);
+
+}  // namespace zoo::app

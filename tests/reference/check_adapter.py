@@ -1,0 +1,55 @@
+"""Does Python's peft read an adapter that zoo wrote, and compute the same?  python tests/reference/check_adapter.py ZOO ADAPTER [TEXT...]
+
+ZOO is the program, ADAPTER what `zoo train` wrote with "peft" in its recipe, for text_classification. Its base is taken from
+adapter_config.json. Compares the probabilities of the texts, and those of the network that `zoo convert ADAPTER OUT --merge`
+makes; prints the largest differences and exits 1 above 1e-5.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+TEXTS = ["a stirring , funny and finally transporting film", "the worst two hours of my life .", "it is neither good nor bad"]
+TOLERANCE = 1e-5
+
+
+def zoo_probabilities(zoo, folder, text):
+    command = [zoo, "run", folder, "--input", text, "--json", "--top-k", "100"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["predictions"][0]["probabilities"]
+
+
+def main(zoo, folder, *texts):
+    saved = json.loads((Path(folder) / "config.json").read_text())
+    base = json.loads((Path(folder) / "adapter_config.json").read_text())["base_model_name_or_path"]
+    labels = {int(i): name for i, name in saved["id2label"].items()}
+    network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels), ignore_mismatched_sizes=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(network, folder).eval()
+    problems = [str(w.message) for w in caught if "key" in str(w.message).lower()]
+    assert not problems, problems
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    worst = {"adapter": 0.0, "merged": 0.0}
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = str(Path(scratch) / "whole")
+        subprocess.run([zoo, "convert", folder, whole, "--merge"], check=True, capture_output=True)
+        for text in texts or TEXTS:
+            with torch.no_grad():
+                expected = model(**tokenizer(text, return_tensors="pt")).logits[0].softmax(-1).tolist()
+            for kind, place in (("adapter", folder), ("merged", whole)):
+                found = zoo_probabilities(zoo, place, text)
+                worst[kind] = max(worst[kind], *(abs(found[labels[i]] - p) for i, p in enumerate(expected)))
+    print(f"{folder}: largest difference {worst['adapter']:.2e}, merged {worst['merged']:.2e} (allowed {TOLERANCE:.0e})")
+    return int(max(worst.values()) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
