@@ -197,9 +197,8 @@ TEST_CASE("an adapter after 20 steps is that of peft and torch", "[peft]") {
     }
     double worst = 0;
     for (const auto& [key, tensor] : trained(bundle)) worst = std::max(worst, difference(tensor, expected().get(name + ".trained." + key)));
-    WARN(name << ": largest difference of an adapter's tensor after 20 steps: " << worst);
-    // Adam divides by the root of the second moment: where a gradient is nearly zero, rounding decides its sign.
-    CHECK(worst < 1e-4);
+    INFO(name << ": largest difference of an adapter's tensor after 20 steps: " << worst);
+    CHECK(worst < 1e-5);
   }
 }
 
