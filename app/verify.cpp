@@ -1,9 +1,11 @@
 #include "app/verify.h"
 
 #include <chrono>
+#include <cmath>
 #include <set>
 
 #include "app/bundle.h"
+#include "models/blocks/student_t_mixture.h"
 #include "models/names.h"
 #include "models/registry.h"
 #include "models/trace.h"
@@ -21,7 +23,10 @@ const std::map<std::string, std::string>& synonyms() {
       {"input_ids", "tokens"},          {"attention_mask", "mask"},      {"token_type_ids", "token_types"},
       {"pixel_values", "image"},        {"images", "image"},             {"x", "image"},
       {"x_enc", "series"},              {"x_mark_enc", "series_time"},   {"past_values", "series"},
-      {"past_time_features", "series_time"}, {"future_time_features", "future_time"},
+      {"batch_x", "series"},            {"batch_x_mark", "series_time"}, {"past_time_features", "series_time"},
+      {"future_time_features", "future_time"}, {"exo_future", "future_exogenous"},
+      {"output", "forecast"},           {"outputs", "forecast"},         {"prediction", "forecast"},
+      {"predictions", "forecast"},      {"pred", "forecast"},            {"dec_out", "forecast"},
       {"last_hidden_state", "hidden"},  {"pooler_output", "pooled"},     {"prediction_logits", "logits"}};
   return table;
 }
@@ -76,18 +81,26 @@ struct Fixture {
   }
 };
 
-// The network a fixture asks for: by its name, else by what its config or its reference class says.
-const Entry& entry_of(const Fixture& fixture) {
+const Entry* entry_by_config(const Json& config) {
   try {
-    return find_entry(fixture.model);
+    return &entry_for_config(config);
   } catch (const std::invalid_argument&) {
-    Json config = fixture.config;
-    if (!config.contains("architectures") && !fixture.reference_class.empty()) config["architectures"] = {fixture.reference_class};
-    try {
-      return entry_for_config(config);
-    } catch (const std::invalid_argument&) {
-    }
-    throw;  // the first message names the nearest networks
+    return nullptr;
+  }
+}
+
+// The network a fixture asks for: by its name, unless its architecture or reference class is another network's (two
+// implementations of one paper share a name); else by what its config or its reference class says.
+const Entry& entry_of(const Fixture& fixture) {
+  Json config = fixture.config;
+  if (!config.contains("architectures") && !fixture.reference_class.empty()) config["architectures"] = {fixture.reference_class};
+  const Entry* by_config = entry_by_config(config);
+  try {
+    const Entry& named = find_entry(fixture.model);
+    return by_config && config.contains("architectures") ? *by_config : named;
+  } catch (const std::invalid_argument&) {
+    if (by_config) return *by_config;
+    throw;  // names the nearest networks
   }
 }
 
@@ -102,6 +115,20 @@ Json config_of(const Fixture& fixture, const Entry& entry) {
   const auto& known = card(entry.name).at("architectures");
   const bool named = config.contains("architectures") && config["architectures"].is_array() && !config["architectures"].empty();
   if (!named && known.contains(fixture.reference_class)) config["architectures"] = {fixture.reference_class};
+  return config;
+}
+
+// A fixture that names no architecture means the card's first one that has as many parameters.
+Json with_architecture(const Fixture& fixture, const Entry& entry, const Json& config) {
+  if (config.contains("architectures")) return config;
+  for (const auto& [name, task] : card(entry.name).at("architectures").items()) {
+    Json trial = config;
+    trial["architectures"] = {name};
+    try {
+      if (parameter_count(*entry.make(trial)) == fixture.parameters) return trial;
+    } catch (const std::invalid_argument&) {  // not every config suits every architecture
+    }
+  }
   return config;
 }
 
@@ -134,7 +161,7 @@ class Prover {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
-    config_ = config_of(fixture, entry_);
+    config_ = with_architecture(fixture, entry_, config_of(fixture, entry_));
     model_ = entry_.make(config_);
     model_->eval();
     for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
@@ -223,10 +250,17 @@ class Prover {
   }
 
   Tensors inputs() const {
+    std::map<std::string, size_t> axes;  // of the inputs that the network declares
+    const auto specs = entry_.inputs(config_);
+    for (const auto& spec : specs) axes[spec.name] = spec.shape.size();
     Tensors named;
     for (const auto& [name, tensor] : fixture_.inputs) {
-      const auto known = canonical(name, {});
-      named[known] = known == "mask" ? tensor.to(at::kBool) : tensor;
+      auto known = canonical(name, {});
+      if (name == "x" && !axes.count(known)) known = specs.front().name;  // whatever it is that the network reads
+      const auto declared = axes.find(known);
+      // A reference for one series may do without its axis.
+      const bool flat = declared != axes.end() && declared->second == 3 && tensor.dim() == 2;
+      named[known] = known == "mask" ? tensor.to(at::kBool) : flat ? tensor.unsqueeze(-1) : tensor;
     }
     return named;
   }
@@ -308,13 +342,43 @@ class Prover {
       forms.insert(forms.end(), {{"mean squares of " + all, all_mean_squares}, {"sums of " + all, all_sums}, {"means of " + all, all_means}});
     }
     for (const auto& [label, target] : fixture_.inputs) add_target_losses(label, target, outputs, forms);
+    if (outputs.count("distribution.weight")) add_likelihoods(StudentTMixture::from(outputs), forms);
     return forms;
+  }
+
+  // Negative log-likelihoods under a mixture: the mean over all points and, for packed patches, the reduction of
+  // tsfm/loss/packed/_base.py, in which each variate of each sample counts alike.
+  void add_likelihoods(const StudentTMixture& mixture, std::vector<std::pair<std::string, at::Tensor>>& forms) const {
+    for (const auto& [label, target] : fixture_.inputs) {
+      if ((label.rfind("label", 0) != 0 && label.rfind("target", 0) != 0) || !target.is_floating_point()) continue;
+      if (target.sizes() != mixture.df.sizes().slice(0, mixture.df.dim() - 1)) continue;
+      const auto loss = -mixture.log_prob(target);
+      forms.emplace_back("mean negative log-likelihood of " + label, loss.mean());
+      const auto given = [&](const std::string& name) {
+        const auto found = fixture_.inputs.find(name);
+        return found == fixture_.inputs.end() ? at::Tensor() : found->second;
+      };
+      const auto own = given(label + "_observed_mask"), observed = own.defined() ? own : given("observed_mask");
+      const auto predicted = given("prediction_mask"), sample = given("sample_id"), variate = given("variate_id");
+      if (!observed.defined() || !predicted.defined() || !sample.defined() || !variate.defined()) continue;
+      const auto same = [](const at::Tensor& id) { return id.unsqueeze(-1) == id.unsqueeze(-2); };
+      const auto group = at::logical_and(same(sample), same(variate)).to(at::kFloat);          // [B, T, T]
+      const auto patch = predicted.unsqueeze(-1).to(at::kFloat), mask = patch * observed.to(at::kFloat);
+      const auto points = group.matmul(mask.sum(-1, true)), patches = group.matmul(patch) * patch;  // [B, T, 1]
+      const auto count = points * at::where(patches == 0, patches, 1.0 / patches).sum();
+      forms.emplace_back("packed negative log-likelihood of " + label, (loss / at::where(count == 0, at::ones_like(count), count) * mask).sum());
+    }
   }
 
   static void add_target_losses(const std::string& label, const at::Tensor& target, const Tensors& outputs,
                                 std::vector<std::pair<std::string, at::Tensor>>& forms) {
-    const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0;
+    const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0 || label == "future_values" || label == "y";
     if (!names_target) return;
+    if (const auto loc = outputs.find("distribution.loc"); loc != outputs.end() && loc->second.numel() == loc->second.size(-1) * target.numel()) {
+      const at::Tensor nll = -StudentTMixture::from(outputs).log_prob(target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
+      forms.emplace_back("nll(" + label + ")", nll.mean());
+      forms.emplace_back("nll(" + label + ", summed over series)", nll.sum(-1).mean());
+    }
     for (const auto& [name, x] : outputs) {
       if (!x.requires_grad() || x.dim() < 2) continue;
       if (target.scalar_type() == at::kLong && target.numel() * x.size(-1) == x.numel()) {

@@ -4,18 +4,33 @@
 
 namespace zoo::data {
 
-Loader::Loader(int64_t batches, std::function<Batch(int64_t)> make, int workers, int prefetch_per_worker)
-    : batches_(batches), ahead_(int64_t{std::max(workers, 1)} * std::max(prefetch_per_worker, 1)), make_(std::move(make)) {
-  for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+Loader::Loader(int64_t batches, std::function<Batch(int64_t)> make, int workers, int prefetch_per_worker, bool pin)
+    : batches_(batches), ahead_(int64_t{std::max(workers, 1)} * std::max(prefetch_per_worker, 1)), make_(std::move(make)), pin_(pin) {
+  try {
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+  } catch (...) {  // no more threads to be had: those that run must end before they are destroyed
+    stop();
+    throw;
+  }
 }
 
-Loader::~Loader() {
+Loader::~Loader() { stop(); }
+
+void Loader::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
   taken_.notify_all();
   for (auto& thread : threads_) thread.join();
+}
+
+Batch Loader::make(int64_t number) const {
+  Batch batch = make_(number);
+  if (pin_) {
+    for (auto& [name, tensor] : batch) tensor = tensor.pin_memory();
+  }
+  return batch;
 }
 
 void Loader::work() {
@@ -27,7 +42,7 @@ void Loader::work() {
     lock.unlock();
     Slot slot;
     try {
-      slot.batch = make_(number);
+      slot.batch = make(number);
     } catch (...) {
       slot.error = std::current_exception();
     }
@@ -39,7 +54,7 @@ void Loader::work() {
 
 std::optional<Batch> Loader::next() {
   if (delivered_ >= batches_) return std::nullopt;
-  if (threads_.empty()) return make_(delivered_++);
+  if (threads_.empty()) return make(delivered_++);
   std::unique_lock lock(mutex_);
   made_.wait(lock, [this] { return ready_.contains(delivered_); });
   Slot slot = std::move(ready_.extract(delivered_).mapped());

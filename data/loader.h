@@ -18,10 +18,12 @@ namespace zoo::data {
 using Batch = std::map<std::string, at::Tensor>;
 
 // Batch number i is always make(i), whatever the number of workers: make must draw its random numbers from i alone, and
-// be safe to call from several threads. With no workers make runs inside next().
+// be safe to call from several threads. With no workers make runs inside next(). At most workers x prefetch_per_worker
+// batches exist ahead of the one that was handed out last. `pin`: their tensors lie in page-locked memory, from which a
+// copy to a CUDA device runs beside the computation (needs such a device).
 class Loader {
  public:
-  Loader(int64_t batches, std::function<Batch(int64_t)> make, int workers, int prefetch_per_worker = 2);
+  Loader(int64_t batches, std::function<Batch(int64_t)> make, int workers, int prefetch_per_worker = 2, bool pin = false);
   ~Loader();  // stops the workers
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -36,6 +38,8 @@ class Loader {
     std::exception_ptr error;
   };
   void work();
+  void stop();  // and wait for the workers
+  Batch make(int64_t number) const;
 
   const int64_t batches_, ahead_;
   const std::function<Batch(int64_t)> make_;
@@ -43,6 +47,7 @@ class Loader {
   std::condition_variable made_, taken_;
   std::map<int64_t, Slot> ready_;
   int64_t started_ = 0, delivered_ = 0;
+  const bool pin_;
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };

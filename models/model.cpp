@@ -45,7 +45,7 @@ void check_inputs(const std::string& model, const std::vector<InputSpec>& specs,
     const std::string wanted = "[" + join(spec.shape) + "] " + spec.dtype;
     const auto found = inputs.find(spec.name);
     if (found == inputs.end()) {
-      if (spec.name == "mask" || spec.name == "token_types") continue;
+      if (spec.name == "mask" || spec.name == "token_types" || spec.name == "series_time" || spec.name == "future_time") continue;
       std::vector<std::string> given;
       for (const auto& [name, tensor] : inputs) given.push_back(name);
       throw std::invalid_argument(model + ": input '" + spec.name + "' is missing; expected " + wanted + ", given: " + join(given));

@@ -44,7 +44,7 @@ struct Model : Module {
 };
 
 // One input of a network: symbolic shape such as {"B", "T"}; dtype "float32", "int64" or "bool"; values lie in [low, high).
-// A symbol that names a number of the config (e.g. "image_size") takes it; "B" and "T" are free.
+// A symbol that names a number of the config (e.g. "image_size") takes it; "B", "T" and "F" (calendar features) are free.
 struct InputSpec {
   std::string name;
   std::vector<std::string> shape;
@@ -53,7 +53,7 @@ struct InputSpec {
 };
 
 // Throws std::invalid_argument that names the network, the input, what was given and what is wanted, when one that the
-// network reads is missing, has another number of axes, or another fixed size. Optional ones: mask, token_types.
+// network reads is missing, has another number of axes, or another fixed size. Optional: mask, token_types, *_time.
 void check_inputs(const std::string& model, const std::vector<InputSpec>& specs, const Tensors& inputs);
 
 // What the registry knows of one network beyond its JSON card: how to build it and what it eats.

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/recompute.h"
 #include "models/trace.h"
 
 namespace zoo {
@@ -23,6 +24,8 @@ class Module : public torch::nn::Module {
   // Gives freshly constructed parameters their starting values. Layers hold PyTorch's defaults; a network that starts
   // otherwise (most do) walks its modules in Model::init_weights. Not called when a checkpoint is loaded.
   virtual void init() {}
+
+  bool recomputed = false;  // keeps no intermediates for backward: set by recompute_layers (models/recompute.h)
 
  protected:
   // Registers a child under a dotted path and returns it.
@@ -73,9 +76,19 @@ class Holder : public torch::nn::ModuleHolder<Impl> {
   using torch::nn::ModuleHolder<Impl>::ModuleHolder;
   template <class... Args>
   auto operator()(Args&&... args) {
-    auto result = this->get()->forward(std::forward<Args>(args)...);
+    auto result = call(std::forward<Args>(args)...);
     if (Trace::active()) Trace::record(this->get(), result);
     return result;
+  }
+
+ private:
+  template <class... Args>
+  auto call(Args&&... args) {
+    using Result = decltype(this->get()->forward(std::forward<Args>(args)...));
+    if constexpr (std::is_base_of_v<Module, Impl> && std::is_same_v<Result, Tensor> && (recompute_detail::kPlain<Args> && ...)) {
+      if (this->get()->recomputed && at::GradMode::is_enabled() && !Trace::active()) return recompute_detail::call(*this->get(), args...);
+    }
+    return this->get()->forward(std::forward<Args>(args)...);
   }
 };
 

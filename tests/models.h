@@ -40,12 +40,20 @@ inline std::vector<Case> tiny_cases() {
   return cases;
 }
 
-// Inputs of the declared shapes and ranges: B = batch, T = length.
+// What a symbol of a declared shape stands for: B = batch, T = length, F = four calendar features, else a number or a config key.
+inline int64_t dimension(const std::string& symbol, const Case& c, int64_t batch, int64_t length) {
+  if (symbol == "B") return batch;
+  if (symbol == "T") return length;
+  if (symbol == "F") return 4;
+  return std::isdigit(static_cast<unsigned char>(symbol.front())) ? std::stoll(symbol) : c.config.at(symbol).get<int64_t>();
+}
+
+// Inputs of the declared shapes and ranges.
 inline Tensors make_inputs(const Case& c, int64_t batch, int64_t length, uint64_t seed = 0) {
   Tensors inputs;
   for (const auto& spec : c.entry.inputs(c.config)) {
     std::vector<int64_t> shape;
-    for (const auto& symbol : spec.shape) shape.push_back(symbol == "B" ? batch : symbol == "T" ? length : std::stoll(symbol));
+    for (const auto& symbol : spec.shape) shape.push_back(dimension(symbol, c, batch, length));
     if (spec.dtype == "float32") inputs[spec.name] = weights::fill_inputs(spec.name, shape, seed, spec.low, spec.high);
     else if (spec.dtype == "int64") inputs[spec.name] = weights::fill_tokens(spec.name, shape, seed, int64_t(spec.low), int64_t(spec.high));
     else inputs[spec.name] = at::ones(shape, at::kBool);

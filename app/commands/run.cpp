@@ -72,13 +72,15 @@ Action declare(CLI::App& command, Common& common) {
       ->expected(1)->take_all();
   command.add_option("inputs", options->run.inputs, "files or folders; - is standard input");
   command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
-  command.add_option("--input", options->run.text, "a sentence instead of files");
+  command.add_option("--input", options->run.text, "a sentence instead of files; for forecasting, the CSV file of the series");
   command.add_option("--pair", options->texts["pair"], "its second sentence (similarity, text_classification)");
   command.add_option("--column", options->texts["column"], "column of .csv, .tsv and .jsonl inputs that holds the texts");
   command.add_option("--columns", options->texts["columns"], "columns of pairs, joined by commas: sentence1,sentence2");
   command.add_option("--out", options->out, "file for the result; its ending chooses the format");
   command.add_option("--format", options->run.format, "text, json, csv or npy; default: by --out, else text");
   command.add_option("--top-k", options->counts["top_k"], "how many answers for each input")->check(CLI::Range(1, 100000));
+  command.add_option("--backtest", options->counts["backtest"], "forecasting: so many forecasts from past moments, beside what came")
+      ->check(CLI::Range(1, 100000));
   command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
   command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
   command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16");
@@ -99,6 +101,7 @@ Verb run_verb() {
           "  zoo run all-MiniLM-L6-v2 --task similarity --input \"a cat\" --pair \"a kitten\"\n"
           "  zoo run out/cct picture.png --top-k 3\n"
           "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --right b.csv --left-on name --right-on title --out matched.csv\n"
+          "  zoo run runs/itransformer --input ETTh1.csv --out forecast.csv\n"
           "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --left-on name --dedupe --threshold 0.9 --out unique.csv\n",
           run_command::declare};
 }

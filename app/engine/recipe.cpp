@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "app/cli.h"
+#include "app/engine/precision.h"
 #include "models/names.h"
 #include "weights/files.h"
 
@@ -62,7 +63,7 @@ class Section {
     if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) wrong(key, value, "one of " + join(allowed));
   }
   const Json* find(const char* key) {
-    known_.emplace_back(key);
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
     const auto found = json_.find(key);
     return found == json_.end() || found->is_null() ? nullptr : &*found;
   }
@@ -91,9 +92,38 @@ class Section {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+void read_groups(Section& s, std::vector<GroupRule>& groups) {
+  const Json* found = s.find("groups");
+  if (!found) return;
+  if (!found->is_array()) s.wrong("groups", *found, "a list of {\"pattern\": ..., \"lr_scale\": ..., \"weight_decay\": ..., \"frozen\": ...}");
+  for (size_t i = 0; i < found->size(); ++i) {
+    Section rule((*found)[i], "optimizer.groups[" + std::to_string(i) + "]");
+    GroupRule& group = groups.emplace_back();
+    rule.text("pattern", group.pattern);
+    if (group.pattern.empty()) rule.wrong("pattern", "", "a regular expression that is found in keys of parameters");
+    rule.real("lr_scale", group.lr_scale, 0.0, kInfinity);
+    if (double decay = 0.0; rule.find("weight_decay")) {
+      rule.real("weight_decay", decay, 0.0, kInfinity);
+      group.weight_decay = decay;
+    }
+    rule.flag("frozen", group.frozen);
+    rule.finish();
+  }
+}
+
+Json write_groups(const std::vector<GroupRule>& groups) {
+  Json list = Json::array();
+  for (const auto& group : groups) {
+    list.push_back({{"pattern", group.pattern}, {"lr_scale", group.lr_scale},
+                    {"weight_decay", group.weight_decay ? Json(*group.weight_decay) : Json(nullptr)}, {"frozen", group.frozen}});
+  }
+  return list;
+}
+
 void read_optimizer(const Json& json, OptimizerOptions& optimizer) {
   Section s(json, "optimizer");
   s.one_of("name", optimizer.name, optimizer_names());
+  optimizer = OptimizerOptions::defaults(optimizer.name);
   s.real("lr", optimizer.lr, 0.0, kInfinity);
   s.real("weight_decay", optimizer.weight_decay, 0.0, kInfinity);
   if (const Json* betas = s.find("betas")) {
@@ -103,16 +133,120 @@ void read_optimizer(const Json& json, OptimizerOptions& optimizer) {
   }
   s.real("eps", optimizer.eps, 0.0, 1.0);
   s.real("momentum", optimizer.momentum, 0.0, 1.0);
+  s.flag("nesterov", optimizer.nesterov);
+  if (optimizer.nesterov && optimizer.momentum == 0.0) s.wrong("nesterov", true, "a momentum above 0 with it");
+  s.real("clip_threshold", optimizer.clip_threshold, 1e-6, kInfinity);
+  s.real("decay_rate", optimizer.decay_rate, -1.0, 0.0);
+  s.flag("scale_parameter", optimizer.scale_parameter);
+  s.real("layer_decay", optimizer.layer_decay, 0.0, 1.0, /*closed=*/true);
+  read_groups(s, optimizer.groups);
   s.finish();
+}
+
+Json write_optimizer(const OptimizerOptions& o) {
+  Json json = {{"name", o.name}, {"lr", o.lr}, {"weight_decay", o.weight_decay}};
+  if (o.name != "sgd") json["betas"] = {o.beta1, o.beta2};
+  if (o.name == "adamw" || o.name == "adam") json["eps"] = o.eps;
+  if (o.name == "sgd") json["momentum"] = o.momentum, json["nesterov"] = o.nesterov;
+  if (o.name == "adafactor") {
+    json["clip_threshold"] = o.clip_threshold, json["decay_rate"] = o.decay_rate, json["scale_parameter"] = o.scale_parameter;
+  }
+  json["layer_decay"] = o.layer_decay;
+  json["groups"] = write_groups(o.groups);
+  return json;
 }
 
 void read_schedule(const Json& json, Schedule& schedule) {
   Section s(json, "schedule");
-  s.one_of("name", schedule.name, {"constant", "linear", "cosine"});
+  s.one_of("name", schedule.name, schedule_names());
   s.whole("warmup_steps", schedule.warmup_steps, 0);
   s.real("warmup_share", schedule.warmup_share, 0.0, 1.0);
   s.real("min_lr", schedule.min_lr, 0.0, kInfinity);
+  s.whole("cycles", schedule.cycles, 1);
+  s.real("power", schedule.power, 0.0, kInfinity);
+  s.real("decay_share", schedule.decay_share, 0.0, 1.0, /*closed=*/true);
+  s.one_of("decay", schedule.decay, {"linear", "cosine", "1-sqrt"});
+  s.real("factor", schedule.factor, 0.0, 1.0);
+  s.whole("every_steps", schedule.every_steps, 0);
+  s.whole("every_epochs", schedule.every_epochs, 0);
+  if (schedule.every_steps > 0 && schedule.every_epochs > 0) s.wrong("every_steps", schedule.every_steps, "every_steps or every_epochs, not both");
+  s.whole("patience", schedule.patience, 0);
+  s.real("threshold", schedule.threshold, 0.0, 1.0);
+  s.real("div_factor", schedule.div_factor, 1.0, kInfinity);
+  s.real("final_div_factor", schedule.final_div_factor, 1.0, kInfinity);
   s.finish();
+}
+
+Json write_schedule(const Schedule& s) {
+  Json json = {{"name", s.name}, {"warmup_steps", s.warmup_steps}, {"warmup_share", s.warmup_share}, {"min_lr", s.min_lr}};
+  if (s.name == "cosine_restarts") json["cycles"] = s.cycles;
+  if (s.name == "polynomial") json["power"] = s.power;
+  if (s.name == "wsd") json["decay_share"] = s.decay_share, json["decay"] = s.decay;
+  if (s.name == "step" || s.name == "exponential") {
+    json["factor"] = s.factor, json["every_steps"] = s.every_steps, json["every_epochs"] = s.every_epochs;
+  }
+  if (s.name == "plateau") json["factor"] = s.factor, json["patience"] = s.patience, json["threshold"] = s.threshold;
+  if (s.name == "one_cycle") json["div_factor"] = s.div_factor, json["final_div_factor"] = s.final_div_factor;
+  return json;
+}
+
+// clip_norm and clip.norm are one number.
+void read_clip(Section& recipe, Recipe& r) {
+  recipe.real("clip_norm", r.clip_norm, 0.0, kInfinity);
+  r.clip.norm = r.clip_norm;
+  if (const Json* json = recipe.find("clip")) {
+    Section s(*json, "clip");
+    s.real("norm", r.clip.norm, 0.0, kInfinity);
+    s.real("value", r.clip.value, 0.0, kInfinity);
+    s.real("adaptive", r.clip.adaptive, 0.0, kInfinity);
+    s.finish();
+  }
+  if (recipe.find("clip_norm") && r.clip_norm != r.clip.norm) recipe.wrong("clip_norm", r.clip_norm, "the same as clip.norm, or only one of the two");
+  r.clip_norm = r.clip.norm;
+}
+
+void read_ema(const Json& json, AverageOptions& ema) {
+  Section s(json, "ema");
+  s.real("decay", ema.decay, 0.0, 1.0);
+  s.flag("warmup", ema.warmup);
+  s.finish();
+}
+
+void read_mixing(const Json& json, MixingOptions& mixing) {
+  Section s(json, "mixing");
+  s.real("mixup", mixing.mixup, 0.0, kInfinity);
+  s.real("cutmix", mixing.cutmix, 0.0, kInfinity);
+  s.real("probability", mixing.probability, 0.0, 1.0, /*closed=*/true);
+  s.finish();
+}
+
+void read_distillation(const Json& json, DistillationOptions& distillation) {
+  Section s(json, "distillation");
+  s.text("teacher", distillation.teacher);
+  s.real("alpha", distillation.alpha, 0.0, 1.0, /*closed=*/true);
+  s.real("temperature", distillation.temperature, 1e-3, kInfinity);
+  s.finish();
+}
+
+// What changes how a step is made.
+void read_step(Section& recipe, Recipe& r) {
+  read_clip(recipe, r);
+  recipe.real("label_smoothing", r.label_smoothing, 0.0, 1.0);
+  if (const Json* json = recipe.find("ema")) read_ema(*json, r.ema);
+  recipe.one_of("precision", r.precision, precision_names());
+  recipe.flag("recompute", r.recompute);
+  if (const Json* json = recipe.find("mixing")) read_mixing(*json, r.mixing);
+  if (const Json* json = recipe.find("distillation")) read_distillation(*json, r.distillation);
+  if (r.mixing.active() && !r.distillation.teacher.empty()) throw UsageError("recipe: give mixing or distillation.teacher, not both");
+}
+
+void write_step(const Recipe& r, Json& json) {
+  json["clip"] = {{"norm", r.clip.norm}, {"value", r.clip.value}, {"adaptive", r.clip.adaptive}};
+  json["ema"] = {{"decay", r.ema.decay}, {"warmup", r.ema.warmup}};
+  json["precision"] = r.precision;
+  json["recompute"] = r.recompute;
+  json["mixing"] = {{"mixup", r.mixing.mixup}, {"cutmix", r.mixing.cutmix}, {"probability", r.mixing.probability}};
+  json["distillation"] = {{"teacher", r.distillation.teacher}, {"alpha", r.distillation.alpha}, {"temperature", r.distillation.temperature}};
 }
 
 void read_adapter(Section& s, Recipe& r) {
@@ -187,8 +321,7 @@ Recipe read_recipe(const Json& json) {
   d::read_adapter(s, r);
   if (const Json* optimizer = s.find("optimizer")) d::read_optimizer(*optimizer, r.optimizer);
   if (const Json* schedule = s.find("schedule")) d::read_schedule(*schedule, r.schedule);
-  s.real("clip_norm", r.clip_norm, 0.0, d::kInfinity);
-  s.real("label_smoothing", r.label_smoothing, 0.0, 1.0);
+  d::read_step(s, r);
   s.whole("eval_every", r.eval_every, 1);
   if (const Json* stopping = s.find("early_stopping")) d::read_early_stopping(*stopping, r.early_stopping);
   if (const Json* saving = s.find("checkpoint")) d::read_saving(*saving, r.checkpoint);
@@ -205,30 +338,26 @@ Recipe read_recipe(const Json& json) {
   if (r.early_stopping.patience > 0 && r.validation_split.empty() && r.validation_share == 0.0) {
     throw UsageError("recipe: early_stopping needs validation examples (validation_split or validation_share)");
   }
+  if (r.schedule.name == "plateau" && r.validation_split.empty() && r.validation_share == 0.0) {
+    throw UsageError("recipe: the schedule plateau needs validation examples (validation_split or validation_share)");
+  }
   return r;
 }
 
 Json write_recipe(const Recipe& r) {
   namespace d = recipe_detail;
-  Json optimizer = {{"name", r.optimizer.name}, {"lr", r.optimizer.lr}, {"weight_decay", r.optimizer.weight_decay}};
-  if (r.optimizer.name == "adamw") {
-    optimizer["betas"] = {r.optimizer.beta1, r.optimizer.beta2};
-    optimizer["eps"] = r.optimizer.eps;
-  } else {
-    optimizer["momentum"] = r.optimizer.momentum;
-  }
-  const Json schedule = {{"name", r.schedule.name}, {"warmup_steps", r.schedule.warmup_steps},
-                         {"warmup_share", r.schedule.warmup_share}, {"min_lr", r.schedule.min_lr}};
-  return {{"description", r.description}, {"model", r.model}, {"task", r.task}, {"data", r.data}, {"train_split", r.train_split},
+  Json json = {{"description", r.description}, {"model", r.model}, {"task", r.task}, {"data", r.data}, {"train_split", r.train_split},
           {"eval_data", r.eval_data}, {"eval_split", r.eval_split}, {"validation_split", r.validation_split},
           {"validation_share", r.validation_share}, {"config", r.config}, {"preprocess", r.preprocess},
           {"augment", r.augment}, {"options", r.options}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
           {"batch_size", r.batch_size}, {"accumulate", r.accumulate}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes},
-          {"peft", write_peft(r.peft)}, {"optimizer", optimizer},
-          {"schedule", schedule}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
+          {"peft", write_peft(r.peft)}, {"optimizer", d::write_optimizer(r.optimizer)},
+          {"schedule", d::write_schedule(r.schedule)}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
           {"eval_every", r.eval_every},
           {"early_stopping", {{"patience", r.early_stopping.patience}, {"min_delta", r.early_stopping.min_delta}}},
           {"checkpoint", d::write_saving(r.checkpoint)}, {"workers", r.workers}, {"seed", r.seed}};
+  d::write_step(r, json);
+  return json;
 }
 
 Json load_recipe_file(const std::filesystem::path& file) {

@@ -3,6 +3,10 @@
 #include <filesystem>
 #include <string>
 
+#include "app/engine/clipping.h"
+#include "app/engine/distillation.h"
+#include "app/engine/ema.h"
+#include "app/engine/mixing.h"
 #include "app/engine/optimizer.h"
 #include "app/engine/peft.h"
 #include "app/engine/schedule.h"
@@ -41,7 +45,13 @@ struct Recipe {
   PeftOptions peft;                   // an adapter is trained in place of the whole network
   OptimizerOptions optimizer;
   Schedule schedule;
-  double clip_norm = 0.0, label_smoothing = 0.0;
+  double clip_norm = 0.0, label_smoothing = 0.0;  // clip_norm: the short way to write clip.norm; always equal to it
+  ClipOptions clip;
+  AverageOptions ema;
+  std::string precision = "float32";  // bf16, fp16 (precision.h)
+  bool recompute = false;             // trade time for memory (recompute.h)
+  MixingOptions mixing;
+  DistillationOptions distillation;
   int64_t eval_every = 1;             // epochs
   EarlyStopping early_stopping;
   Saving checkpoint;

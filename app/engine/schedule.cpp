@@ -30,7 +30,8 @@ double stable_then_decay(const Schedule& s, const Place& place) {
   const auto falling = static_cast<int64_t>(std::llround(s.decay_share * static_cast<double>(place.total)));
   const int64_t stable_until = std::max(place.rise, place.total - falling);
   if (place.step < stable_until) return 1.0;
-  const double t = std::min(1.0, static_cast<double>(place.step - stable_until) / static_cast<double>(std::max<int64_t>(place.total - stable_until, 1)));
+  const double span = static_cast<double>(std::max<int64_t>(place.total - stable_until, 1));
+  const double t = std::min(1.0, static_cast<double>(place.step - stable_until) / span);
   if (s.decay == "linear") return 1.0 - t;
   if (s.decay == "cosine") return half_cosine(t);
   if (s.decay == "1-sqrt") return 1.0 - std::sqrt(t);

@@ -18,6 +18,7 @@
 #include "app/engine/training_setup.h"
 #include "app/engine/training_step.h"
 #include "app/files.h"
+#include "app/report/memory.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/report/training_report.h"
@@ -66,15 +67,19 @@ struct Position {
   int64_t best_epoch = 0, worse = 0;        // worse: measurements since the best
   double seconds = 0;                       // of training, all sittings
   bool done = false;                        // no step is left to do
+  Plateau plateau;
 
   Json json() const {
     return {{"step", step}, {"epoch", epoch}, {"batches", batches}, {"epoch_loss", epoch_loss}, {"logged_loss", logged_loss},
             {"epoch_steps", epoch_steps}, {"logged_steps", logged_steps}, {"best", best ? Json(*best) : Json(nullptr)},
-            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done}};
+            {"best_epoch", best_epoch}, {"worse", worse}, {"seconds", seconds}, {"done", done},
+            {"plateau", {{"scale", plateau.scale}, {"best", plateau.best}, {"measured", plateau.measured}, {"waited", plateau.waited}}}};
   }
   static Position from(const Json& j) {
+    const Json& cut = j.at("plateau");
     Position p{j.at("step"), j.at("epoch"), j.at("batches"), j.at("epoch_loss"), j.at("logged_loss"), j.at("epoch_steps"),
-               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done")};
+               j.at("logged_steps"), std::nullopt, j.at("best_epoch"), j.at("worse"), j.at("seconds"), j.at("done"),
+               {cut.at("scale"), cut.at("best"), cut.at("measured"), cut.at("waited")}};
     if (!j.at("best").is_null()) p.best = j.at("best").get<double>();
     return p;
   }
@@ -91,6 +96,7 @@ class Training {
   void begin();
   void resume(const Resumable& checkpoint);
   int64_t total_steps() const;
+  double learning_rate() const;
   int64_t examples_per_step() const { return recipe_.batch_size * recipe_.accumulate; }
 
   void train_epoch();
@@ -98,7 +104,7 @@ class Training {
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
-  void judge(double figure);
+  bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
   bool save_is_due() const;
@@ -128,6 +134,10 @@ int64_t Training::total_steps() const {
   return recipe_.max_steps > 0 ? std::min(all, recipe_.max_steps) : all;
 }
 
+double Training::learning_rate() const {
+  return position_.plateau.apply(recipe_.schedule, recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr, steps_per_epoch_));
+}
+
 void Training::begin() {
   setup_ = open_training(recipe_, device_);
   step_ = std::make_unique<TrainingStep>(recipe_, *setup_.task, setup_.bundle);
@@ -139,6 +149,7 @@ void Training::begin() {
   at::manual_seed(recipe_.seed);
   if (checkpoint) resume(*checkpoint);
   log_ = std::make_unique<TrainingLog>(folder_.path() / "log.jsonl", checkpoint ? checkpoint->state.values.at("log_bytes").get<int64_t>() : 0);
+  if (!checkpoint) log_->events().text("recipe", 0, "```json\n" + write_recipe(recipe_).dump(2) + "\n```");
   spdlog::info("training {} on {} examples of {}: {} steps of {}", recipe_.model, examples, recipe_.data, total_steps(), examples_per_step());
   if (checkpoint) spdlog::info("going on after step {} (epoch {}), from {}", position_.step, position_.epoch, checkpoint->folder.string());
   sitting_ = saved_ = Clock::now();
@@ -197,7 +208,7 @@ void Training::take_step(data::Loader& loader, int64_t batches, Progress& progre
     parts.push_back(to_device(*loader.next(), device_));
     examples += parts.back().begin()->second.size(0);
   }
-  const double lr = recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr);
+  const double lr = learning_rate();
   StepResult result;
   try {
     result = step_->run(parts, lr);
@@ -228,6 +239,7 @@ void Training::train_epoch() {
                       static_cast<int>(recipe_.workers));
   setup_.bundle.model->train();
   Progress progress("epoch " + std::to_string(position_.epoch) + "/" + std::to_string(recipe_.epochs), std::min((all - done) * size, total - done * size), "examples");
+  progress.also([this] { return memory_text(device_); });
   const auto start = Clock::now();
   while (position_.batches < all && !stopping()) {
     take_step(loader, std::min(recipe_.accumulate, all - position_.batches), progress);
@@ -260,6 +272,7 @@ void Training::finish_epoch(double seconds) {
 }
 
 void Training::measure_epoch(EpochLog& line, bool last) {
+  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
@@ -268,19 +281,20 @@ void Training::measure_epoch(EpochLog& line, bool last) {
   const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(),
                                          {recipe_.batch_size, static_cast<int>(recipe_.workers), "", setup_.validation_indices});
   line.validation = evaluation.metrics;
-  judge(evaluation.metrics.at(setup_.task->primary_metric()).get<double>());
+  if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
 
-void Training::judge(double figure) {
+bool Training::better(double figure) {
+  position_.plateau.observe(recipe_.schedule, figure, setup_.task->higher_is_better());
   const double gain = !position_.best ? 0.0 : setup_.task->higher_is_better() ? figure - *position_.best : *position_.best - figure;
   if (position_.best && !(gain > recipe_.early_stopping.min_delta)) {
     ++position_.worse;
-    return;
+    return false;
   }
   position_.best = figure;
   position_.best_epoch = position_.epoch;
   position_.worse = 0;
-  save_best();
+  return true;
 }
 
 void Training::save_best() {
@@ -299,7 +313,10 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(folder_.path() / "config.json")) save_best();  // something that runs, at least
+  if (!on_disk(folder_.path() / "config.json")) {  // something that runs, at least
+    const AveragedWeights averaged(step_->average());
+    save_best();
+  }
   const std::string out = folder_.path().string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},

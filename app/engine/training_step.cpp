@@ -3,6 +3,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "app/cli.h"
+#include "models/recompute.h"
 #include "models/trace.h"
 
 namespace zoo::app {
@@ -10,11 +12,43 @@ namespace training_step_detail {
 
 bool finite(const at::Tensor& x) { return !x.is_floating_point() || at::isfinite(x).all().item<bool>(); }
 
+void add_with_prefix(Tensors& all, const std::string& prefix, const Tensors& some) {
+  for (const auto& [name, tensor] : some) all[prefix + name] = tensor;
+}
+
+Tensors with_prefix(const Tensors& all, const std::string& prefix) {
+  Tensors some;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) some[name.substr(prefix.size())] = tensor;
+  }
+  return some;
+}
+
 }  // namespace training_step_detail
 
 TrainingStep::TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle)
     : recipe_(recipe), task_(task), bundle_(bundle), loss_options_(recipe.options), optimizer_(make_optimizer(recipe.optimizer, *bundle.model)) {
   loss_options_["label_smoothing"] = recipe.label_smoothing;
+  if (recipe.ema.decay > 0.0) average_.emplace(recipe.ema, *bundle.model);
+  if (recipe.precision == "fp16") scaler_.emplace(LossScaler::Options{}, bundle.device);
+  if (!recipe.distillation.teacher.empty()) distillation_.emplace(recipe.distillation, task, bundle);
+  if (recipe.mixing.active() && task.name() != "image_classification") {
+    throw UsageError("recipe: mixing is for image_classification, not for " + task.name());
+  }
+  if (recipe.recompute && recompute_layers(*bundle.model, true) == 0) {
+    throw UsageError("recipe: recompute: " + bundle.entry->name + " has no repeated layers to recompute");
+  }
+}
+
+at::Tensor TrainingStep::loss_of(const Tensors& batch) {
+  const Autocast autocast(recipe_.precision, bundle_.device);
+  if (recipe_.mixing.active()) {
+    const MixedBatch mixed = mix(recipe_.mixing, batch, static_cast<int64_t>(bundle_.labels.size()), recipe_.label_smoothing);
+    return soft_cross_entropy(task_.forward(*bundle_.model, mixed.batch).at("logits"), mixed.targets);
+  }
+  const Tensors outputs = task_.forward(*bundle_.model, batch);
+  const at::Tensor loss = task_.loss(outputs, batch, loss_options_);
+  return distillation_ ? distillation_->loss(loss, outputs, batch) : loss;
 }
 
 double TrainingStep::accumulate(std::span<const Tensors> batches) {
@@ -22,9 +56,9 @@ double TrainingStep::accumulate(std::span<const Tensors> batches) {
   for (const auto& batch : batches) terms += task_.loss_terms(batch);
   double total = 0;
   for (const auto& batch : batches) {
-    at::Tensor loss = task_.loss(task_.forward(*bundle_.model, batch), batch, loss_options_);
+    at::Tensor loss = loss_of(batch);
     if (batches.size() > 1) loss = loss * (task_.loss_terms(batch) / terms);
-    loss.backward();
+    (scaler_ ? scaler_->scale(loss) : loss).backward();
     total += loss.item<double>();
   }
   return total;
@@ -34,16 +68,24 @@ StepResult TrainingStep::run(std::span<const Tensors> batches, double lr) {
   optimizer_->zero_grad();
   StepResult result;
   result.loss = accumulate(batches);
-  result.gradient_norm = optimizer_->clip_gradients(recipe_.clip_norm);
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-    std::string where = first_bad_tensor(batches.front());
-    for (size_t i = 1; where.empty() && i < batches.size(); ++i) where = first_bad_tensor(batches[i]);
-    throw std::runtime_error("the loss is " + std::to_string(result.loss) + " and the gradients' norm " + std::to_string(result.gradient_norm) +
-                             (where.empty() ? "" : "; the first tensor that is not finite: " + where) +
-                             " (a lower optimizer.lr, schedule.warmup_share or clip_norm may help)");
+  result.left_out = scaler_ && !scaler_->unscale(optimizer_->parameters());
+  if (!result.left_out) {
+    result.gradient_norm = clip_gradients(optimizer_->parameters(), recipe_.clip);
+    refuse_if_not_finite(result, batches);
+    optimizer_->step(lr);
+    if (average_) average_->update();
   }
-  optimizer_->step(lr);
+  if (scaler_) scaler_->update();
   return result;
+}
+
+void TrainingStep::refuse_if_not_finite(const StepResult& result, std::span<const Tensors> batches) const {
+  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
+  std::string where;
+  for (size_t i = 0; where.empty() && i < batches.size(); ++i) where = first_bad_tensor(batches[i]);
+  throw std::runtime_error("the loss is " + std::to_string(result.loss) + " and the gradients' norm " + std::to_string(result.gradient_norm) +
+                           (where.empty() ? "" : "; the first tensor that is not finite: " + where) +
+                           " (a lower optimizer.lr, schedule.warmup_share or clip_norm may help)");
 }
 
 // In the order of computation: inputs, weights, outputs of modules, then gradients.
@@ -69,17 +111,16 @@ std::string TrainingStep::first_bad_tensor(const Tensors& batch) const {
 
 Tensors TrainingStep::state() const {
   Tensors state;
-  for (const auto& [name, tensor] : optimizer_->state()) state["optimizer." + name] = tensor;
+  training_step_detail::add_with_prefix(state, "optimizer.", optimizer_->state());
+  if (average_) training_step_detail::add_with_prefix(state, "average.", average_->state());
+  if (scaler_) training_step_detail::add_with_prefix(state, "scaler.", scaler_->state());
   return state;
 }
 
 void TrainingStep::load_state(const Tensors& state) {
-  const std::string prefix = "optimizer.";
-  Tensors optimizer;
-  for (const auto& [name, tensor] : state) {
-    if (name.starts_with(prefix)) optimizer[name.substr(prefix.size())] = tensor;
-  }
-  optimizer_->load_state(optimizer);
+  optimizer_->load_state(training_step_detail::with_prefix(state, "optimizer."));
+  if (average_) average_->load_state(training_step_detail::with_prefix(state, "average."));
+  if (scaler_) scaler_->load_state(training_step_detail::with_prefix(state, "scaler."));
 }
 
 }  // namespace zoo::app

@@ -1,8 +1,11 @@
 // TrainingStep: one step of the optimizer from one or several batches.
 #pragma once
+#include <optional>
 #include <span>
 
+#include "app/engine/ema.h"
 #include "app/engine/optimizer.h"
+#include "app/engine/precision.h"
 #include "app/engine/recipe.h"
 #include "app/tasks/task.h"
 
@@ -11,6 +14,7 @@ namespace zoo::app {
 struct StepResult {
   double loss = 0;           // mean over all terms of the step
   double gradient_norm = 0;  // before clipping
+  bool left_out = false;     // float16 gradients overflowed: the loss scale went down, the weights stayed
 };
 
 class TrainingStep {
@@ -21,12 +25,16 @@ class TrainingStep {
   // Throws std::runtime_error when the loss or the gradients are not finite; the network is unchanged then.
   StepResult run(std::span<const Tensors> batches, double lr);
 
+  WeightAverage* average() { return average_ ? &*average_ : nullptr; }  // null without "ema"
+
   // What an exact resume needs.
   Tensors state() const;
   void load_state(const Tensors& state);
 
  private:
+  at::Tensor loss_of(const Tensors& batch);
   double accumulate(std::span<const Tensors> batches);
+  void refuse_if_not_finite(const StepResult& result, std::span<const Tensors> batches) const;
   std::string first_bad_tensor(const Tensors& batch) const;
 
   const Recipe& recipe_;
@@ -34,6 +42,9 @@ class TrainingStep {
   Bundle& bundle_;
   Json loss_options_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::optional<WeightAverage> average_;
+  std::optional<LossScaler> scaler_;  // float16 only
+  std::optional<Distillation> distillation_;
 };
 
 }  // namespace zoo::app

@@ -96,6 +96,7 @@ const Task& token_classification_task();
 const Task& fill_mask_task();
 const Task& similarity_task();   // pairs of sentences with a score: Spearman, Pearson; trains bi-encoders
 const Task& embedding_task();    // sentences -> vectors
+const Task& forecasting_task();  // time series: the next steps
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
 
 }  // namespace zoo::app

@@ -128,7 +128,7 @@ TEST_CASE("mistakes in a recipe are named with the nearest key", "[engine][recip
   CHECK(has(with("epochs=0"), "'epochs' is 0; expected a whole number from 1"));
   CHECK(has(with("epochs=2.5"), "'epochs' is 2.5"));
   CHECK(has(with("label_smoothing=1"), "from 0.0 to below 1.0"));
-  CHECK(has(with("optimizer.name=adam"), "one of adamw, sgd"));
+  CHECK(has(with("optimizer.name=adem"), "one of adamw, adam, sgd"));
   CHECK(has(with("optimizer.betas=[0.9]"), "two numbers"));
   CHECK(has(with("seed=-1"), "'seed' is -1"));
   CHECK(has(with("config=3"), "expected an object"));

@@ -1,0 +1,30 @@
+// Mixtures of Student-t distributions, as networks give them: weight, df, loc, scale, each [..., K].
+#pragma once
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "models/model.h"
+
+namespace zoo::app {
+
+struct StudentMixture {
+  at::Tensor weight, df, loc, scale;  // [..., K]; weights sum to 1, df and scale above 0
+};
+// "distribution.*" of a network's outputs; nothing when it gives none.
+bool has_distribution(const Tensors& outputs);
+StudentMixture distribution_of(const Tensors& outputs);
+
+// log p(y): [...] for y [...]. Differentiable.
+at::Tensor log_density(const StudentMixture& mixture, const at::Tensor& y);
+// CRPS = E|X - y| - E|X - X'| / 2 (Gneiting & Raftery, 2007, eq. 21): [...], from `samples` draws of each mixture with the
+// second term's unbiased estimate. The draws follow `seed`. Infinite means (df <= 1) give noise instead of infinity.
+at::Tensor crps(const StudentMixture& mixture, const at::Tensor& y, int64_t samples, uint64_t seed);
+
+// P(T <= t) for `df` degrees of freedom, by the continued fraction of the incomplete beta function (DLMF 8.17.22).
+double student_t_cdf(double t, double df);
+// The value below which lies the share `p` of a mixture over K components, by bisection.
+double mixture_quantile(const std::vector<double>& weight, const std::vector<double>& df, const std::vector<double>& loc,
+                        const std::vector<double>& scale, double p);
+
+}  // namespace zoo::app

@@ -1,0 +1,22 @@
+// A mixture of K Student-t distributions per point: the density that probabilistic forecasters return as
+// distribution.{weight,df,loc,scale} (models/model.h).
+#pragma once
+#include "models/model.h"
+
+namespace zoo {
+
+// Each [..., K]: weights that sum to 1 over K, degrees of freedom > 0, location, scale > 0.
+struct StudentTMixture {
+  at::Tensor weight, df, loc, scale;
+
+  // From and to the outputs of a network. Throws std::invalid_argument when one of the four is missing.
+  static StudentTMixture from(const Tensors& outputs);
+  void into(Tensors& outputs) const;
+
+  // x [...] -> log density [...].
+  at::Tensor log_prob(const at::Tensor& x) const;
+  // [...]; exists for df > 1.
+  at::Tensor mean() const;
+};
+
+}  // namespace zoo
