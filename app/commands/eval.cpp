@@ -220,7 +220,7 @@ class Many {
     Json adapters = Json::array();
     for (const auto& word : options_.adapters) {
       const auto folder_of_word = word.substr(0, word.rfind(':'));
-      adapters.push_back({word, on_disk(word) || on_disk(folder_of_word) ? cache_.checkpoint_identity(on_disk(word) ? word : folder_of_word) : Json()});
+      adapters.push_back(Json::array({word, cache_.checkpoint_identity(on_disk(word) ? word : folder_of_word)}));
     }
     return {{"program", cache_.identity(program_path())}, {"torch", TORCH_VERSION},
             {"model", folder ? cache_.checkpoint_identity(spec) : spec + " seed " + std::to_string(common_.seed)},
