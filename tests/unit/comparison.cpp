@@ -40,6 +40,8 @@ TEST_CASE("which way figures are better, and how they read", "[report]") {
   CHECK(three.mean == Approx(2));
   CHECK(three.deviation == Approx(1));  // n - 1
   CHECK(spread_text(spread({0.5})) == "0.5000");
+  CHECK(spread_text(spread({0.5, 0.5})) == "0.5000");
+  CHECK(spread_text(spread({0.5, 0.501})) == "0.5005 ± 0.0007");
   CHECK(figure(Json{{"naive", {{"last", {{"mse", 2.5}}}}}}, "naive.last.mse") == 2.5);
 }
 
