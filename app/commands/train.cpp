@@ -1,10 +1,18 @@
 // zoo train: carries out a recipe.
+#include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include <iostream>
 
 #include "app/cli.h"
+#include "app/engine/launcher.h"
+#include "app/engine/ranks.h"
 #include "app/engine/trainer.h"
+#include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -51,6 +59,7 @@ struct Arguments {
   std::vector<std::string> assignments;
   std::map<std::string, std::string> flags;
   bool overwrite = false, reinit_head = false;
+  int processes = 1;
 };
 
 // Without a recipe of its own, --resume takes the one in the run's folder.
@@ -94,6 +103,19 @@ std::string folder_of(const Arguments& arguments) {
   return out;
 }
 
+// One of several processes: the first of them talks, and those of one machine share its cores.
+Place prepare(const Place& place, const Common& common) {
+  if (place.rank > 0) {
+    if (!std::freopen("/dev/null", "w", stdout)) throw std::runtime_error("/dev/null cannot be opened");
+    if (spdlog::get_level() < spdlog::level::err) spdlog::set_level(spdlog::level::err);
+    Progress::set_quiet(true);
+  }
+  if (place.local_size > 1 && common.threads == 0 && !std::getenv("OMP_NUM_THREADS")) {
+    at::set_num_threads(std::max(1, physical_cores() / place.local_size));
+  }
+  return place;
+}
+
 int run(const Arguments& arguments, const CLI::App& command, const Common& common) {
   const std::string out = folder_of(arguments);
   if (!arguments.resume.empty() && arguments.recipe.empty() && arguments.flags.at("--model").empty() && !RunFolder::begun(out)) {
@@ -101,7 +123,15 @@ int run(const Arguments& arguments, const CLI::App& command, const Common& commo
   }
   const Recipe recipe = read_recipe(assemble(arguments, command, common));
   const auto start = !arguments.resume.empty() ? RunFolder::Start::resume : arguments.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh;
-  const auto result = train(recipe, out, common.resolved_device(), start);
+  const auto place = place_from_environment();
+  if (arguments.processes > 1 && !place) return launch_processes(arguments.processes);
+  if (arguments.processes > 1 && place->size != arguments.processes) {
+    throw UsageError("--processes " + std::to_string(arguments.processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
+                     ": with a launcher, leave --processes away");
+  }
+  const auto ranks = place ? std::make_unique<Ranks>(prepare(*place, common)) : std::make_unique<Ranks>();
+  const auto result = train(recipe, out, ranks->device(common.resolved_device()), start, *ranks);
+  if (!ranks->first()) return result.interrupted ? 1 : 0;
   if (common.json) print_json(result.json);
   else if (!result.interrupted) print_summary(result.json);
   if (!result.interrupted) return 0;
@@ -116,6 +146,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--resume", arguments->resume, "folder of a run that was stopped or killed: goes on where it was");
   command.add_option("--set", arguments->assignments, "key=value put over the recipe, e.g. optimizer.lr=1e-3")->expected(1)->take_all();
   for (const auto& flag : kFlags) command.add_option(flag.option, arguments->flags[flag.option], flag.help);
+  command.add_option("--processes", arguments->processes, "so many processes of this machine share the work; each takes --batch-size examples a step")
+      ->check(CLI::Range(1, 1024));
   command.add_flag("--reinit-head", arguments->reinit_head, "start the head afresh when the data has other classes");
   command.add_flag("--overwrite", arguments->overwrite, "replace an earlier checkpoint in --out");
   return [arguments, &command, &common] { return run(*arguments, command, common); };
