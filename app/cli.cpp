@@ -21,7 +21,7 @@
 namespace zoo::app {
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all = {list_verb(),   info_verb(),    run_verb(),   train_verb(),  eval_verb(),
+  static const std::vector<Verb> all = {list_verb(),   info_verb(),    run_verb(),     train_verb(), eval_verb(),   compare_verb(),
                                         verify_verb(), convert_verb(), bench_verb(), doctor_verb(), completion_verb()};
   return all;
 }

@@ -47,6 +47,7 @@ Verb info_verb();
 Verb run_verb();
 Verb train_verb();
 Verb eval_verb();
+Verb compare_verb();
 Verb verify_verb();
 Verb convert_verb();
 Verb bench_verb();

@@ -105,6 +105,8 @@ Memory memory() {
   return result;
 }
 
+uint64_t resident_bytes() { return machine_detail::proc_kilobytes("/proc/self/status", "VmRSS"); }
+
 uint64_t peak_resident_bytes() {
   if (const uint64_t peak = machine_detail::proc_kilobytes("/proc/self/status", "VmHWM")) return peak;
   rusage usage{};

@@ -17,6 +17,7 @@ struct Memory {
   uint64_t total = 0, available = 0;  // bytes; total is the container's limit where there is one
 };
 Memory memory();
+uint64_t resident_bytes();        // of this process, now
 uint64_t peak_resident_bytes();   // of this process, since its start or the last reset
 void reset_peak_resident_bytes();  // does nothing where the kernel does not allow it
 

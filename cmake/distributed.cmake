@@ -17,5 +17,7 @@ if(ZOO_GLOO_INCLUDE)
 else()
   message(STATUS "gloo's headers are not here (libgloo-dev): built for one process only")
 endif()
+# The compiler's own folder named again would hide the C headers from the C++ ones.
+list(REMOVE_ITEM distributed_includes /usr/include)
 set_source_files_properties(app/engine/ranks.cpp PROPERTIES COMPILE_DEFINITIONS "${distributed_definitions}"
                             INCLUDE_DIRECTORIES "${distributed_includes}" SKIP_UNITY_BUILD_INCLUSION ON)

@@ -6,8 +6,8 @@
 
 #include "app/bundle.h"
 #include "app/cli.h"
-#include "app/engine/output_folder.h"
 #include "app/engine/peft.h"
+#include "app/engine/run_folder.h"
 #include "app/files.h"
 #include "app/report/table.h"
 #include "models/names.h"
@@ -195,7 +195,7 @@ void cast_floats(Model& model, at::ScalarType dtype) {
 // The base with all adapters folded in, as an ordinary checkpoint. The sums are formed in float32, whatever is written.
 int merge(const Options& options, const Common& common) {
   if (ends_in(options.out, ".safetensors")) throw UsageError("'" + options.out + "': a merged network is a folder; name one");
-  OutputFolder output(options.out, options.overwrite);
+  RunFolder output(options.out, options.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh);
   BundleOptions wanted;
   wanted.adapters = options.adapters;
   wanted.for_training = true;  // nothing is packed
@@ -204,8 +204,8 @@ int merge(const Options& options, const Common& common) {
   merge_adapters(bundle);
   const std::string dtype = options.dtype.empty() ? bundle.config.value("dtype", bundle.config.value("torch_dtype", "float32")) : options.dtype;
   if (dtype != "float32") cast_floats(*bundle.model, parse_dtype(dtype));
-  save_bundle(bundle, output.working());
-  output.commit();
+  save_bundle(bundle, output.path());
+  output.finish();
   if (common.json) print_json({{"out", options.out}, {"base", bundle.folder.string()}, {"adapters", count}, {"parameters", parameter_count(*bundle.model)}});
   else std::cout << options.out << "\n" << count << " adapters folded into " << bundle.folder.string() << "\n";
   return 0;

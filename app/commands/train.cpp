@@ -11,6 +11,7 @@
 #include "app/cli.h"
 #include "app/engine/launcher.h"
 #include "app/engine/ranks.h"
+#include "app/engine/seeds.h"
 #include "app/engine/trainer.h"
 #include "app/machine.h"
 #include "app/report/progress.h"
@@ -25,6 +26,7 @@ constexpr const char* kExamples =
     "  zoo train recipes/fashion_mnist_cct.json --set epochs=3 --set optimizer.lr=5e-4 --out runs/short\n"
     "  zoo train --model vit:tiny --task image_classification --data photos/ --epochs 5 --lr 1e-3 --out runs/photos\n"
     "  zoo train --resume runs/fashion\n"
+    "  zoo train recipes/fashion_mnist_cct.json --seeds 1,2,3 --out runs/fashion_seeds\n"
     "  zoo train --model my_checkpoint/ --task text_classification --data reviews/ --reinit-head --out runs/reviews\n";
 
 // A plain flag and the recipe key that it sets.
@@ -55,7 +57,7 @@ constexpr Flag kFlags[] = {
 };
 
 struct Arguments {
-  std::string recipe, out, resume;
+  std::string recipe, out, resume, seeds;
   std::vector<std::string> assignments;
   std::map<std::string, std::string> flags;
   bool overwrite = false, reinit_head = false;
@@ -91,6 +93,11 @@ void print_summary(const Json& result) {
             << "\ncheckpoint  " << out << "\nreport  " << out << "/report.html\n";
 }
 
+void print_seeds(const Json& summary) {
+  std::cout << seeds_table(summary) << summary.at("finished") << " of " << summary.at("seeds").size() << " seeds, in "
+            << summary.at("out").get<std::string>() << "/summary.json\n";
+}
+
 // --resume names the run's folder; --out may repeat it.
 std::string folder_of(const Arguments& arguments) {
   const std::string& out = arguments.resume.empty() ? arguments.out : arguments.resume;
@@ -101,6 +108,16 @@ std::string folder_of(const Arguments& arguments) {
     throw UsageError("--resume " + arguments.resume + " and --out " + arguments.out + " differ: a run goes on in its own folder");
   }
   return out;
+}
+
+void check_processes(const Arguments& arguments, const std::optional<Place>& place) {
+  if ((arguments.processes > 1 || place) && !arguments.seeds.empty()) {
+    throw UsageError("--seeds trains one after the other in one process: leave it away with several processes (--seed and --out for each)");
+  }
+  if (arguments.processes > 1 && place && place->size != arguments.processes) {
+    throw UsageError("--processes " + std::to_string(arguments.processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
+                     ": with a launcher, leave --processes away");
+  }
 }
 
 // One of several processes: the first of them talks, and those of one machine share its cores.
@@ -124,17 +141,17 @@ int run(const Arguments& arguments, const CLI::App& command, const Common& commo
   const Recipe recipe = read_recipe(assemble(arguments, command, common));
   const auto start = !arguments.resume.empty() ? RunFolder::Start::resume : arguments.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh;
   const auto place = place_from_environment();
+  check_processes(arguments, place);
   if (arguments.processes > 1 && !place) return launch_processes(arguments.processes);
-  if (arguments.processes > 1 && place->size != arguments.processes) {
-    throw UsageError("--processes " + std::to_string(arguments.processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
-                     ": with a launcher, leave --processes away");
-  }
   const auto ranks = place ? std::make_unique<Ranks>(prepare(*place, common)) : std::make_unique<Ranks>();
-  const auto result = train(recipe, out, ranks->device(common.resolved_device()), start, *ranks);
+  const auto device = ranks->device(common.resolved_device());
+  const auto once = [&](const Recipe& one, const std::filesystem::path& folder, RunFolder::Start how) { return train(one, folder, device, how, *ranks); };
+  const auto result = arguments.seeds.empty() ? once(recipe, out, start) : train_seeds(recipe, parse_seeds(arguments.seeds), out, start, once);
   if (!ranks->first()) return result.interrupted ? 1 : 0;
   if (common.json) print_json(result.json);
+  else if (!arguments.seeds.empty()) print_seeds(result.json);
   else if (!result.interrupted) print_summary(result.json);
-  if (!result.interrupted) return 0;
+  if (!result.interrupted) return result.json.value("failed", 0) > 0 ? 1 : 0;
   spdlog::error("interrupted after step {}; to go on: {}", result.json.at("steps").get<int64_t>(), result.json.at("resume").get<std::string>());
   return 1;
 }
@@ -145,6 +162,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--out", arguments->out, "folder for checkpoint, log and report");
   command.add_option("--resume", arguments->resume, "folder of a run that was stopped or killed: goes on where it was");
   command.add_option("--set", arguments->assignments, "key=value put over the recipe, e.g. optimizer.lr=1e-3")->expected(1)->take_all();
+  command.add_option("--seeds", arguments->seeds, "1,2,3 or 1-3: trains once with each, in OUT/seed-1 ..., and tells mean and deviation");
   for (const auto& flag : kFlags) command.add_option(flag.option, arguments->flags[flag.option], flag.help);
   command.add_option("--processes", arguments->processes, "so many processes of this machine share the work; each takes --batch-size examples a step")
       ->check(CLI::Range(1, 1024));

@@ -74,7 +74,7 @@ std::string Heartbeat::name(int rank) const {
 }
 
 std::string Heartbeat::silent(Clock::duration limit) const {
-  if (store_failures_ * kBeat > limit) {
+  if (store_failures_.load() * kBeat > limit) {
     return (place_.store_is_hosted ? "the launcher" : place_.rank == 0 ? "the store of this process" : name(0)) + std::string(" (which keeps the meeting point) has died");
   }
   for (int rank = 0; rank < place_.size; ++rank) {

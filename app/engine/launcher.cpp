@@ -51,7 +51,7 @@ std::vector<std::string> environment_of(int rank, int count, uint16_t port) {
   std::map<std::string, std::string> variables;
   for (char** line = environ; *line; ++line) {
     const char* equals = std::strchr(*line, '=');
-    if (equals) variables[std::string(*line, equals)] = equals + 1;
+    if (equals) variables[std::string(*line, static_cast<size_t>(equals - *line))] = equals + 1;
   }
   variables["RANK"] = variables["LOCAL_RANK"] = std::to_string(rank);
   variables["WORLD_SIZE"] = variables["LOCAL_WORLD_SIZE"] = std::to_string(count);

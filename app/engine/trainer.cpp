@@ -20,6 +20,7 @@
 #include "app/engine/training_setup.h"
 #include "app/engine/training_step.h"
 #include "app/files.h"
+#include "app/report/memory.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/report/training_report.h"
@@ -166,6 +167,7 @@ void Training::begin() {
   share_buffers();
   if (ranks_.first()) {
     log_ = std::make_unique<TrainingLog>(path_ / "log.jsonl", checkpoint ? checkpoint->state.values.at("log_bytes").get<int64_t>() : 0);
+    if (!checkpoint) log_->events().text("recipe", 0, "```json\n" + write_recipe(recipe_).dump(2) + "\n```");
   }
   spdlog::info("training {} on {} examples of {}: {} steps of {}", recipe_.model, examples, recipe_.data, total_steps(), examples_per_step());
   if (checkpoint) spdlog::info("going on after step {} (epoch {}), from {}", position_.step, position_.epoch, checkpoint->folder.string());
@@ -295,6 +297,7 @@ void Training::train_epoch() {
   }, static_cast<int>(recipe_.workers));
   setup_.bundle.model->train();
   Progress progress("epoch " + std::to_string(position_.epoch) + "/" + std::to_string(recipe_.epochs), std::min((all - done) * size, total - done * size), "examples");
+  progress.also([this] { return memory_text(device_); });
   const auto start = Clock::now();
   agree();
   while (position_.batches < all && !stopping()) {

@@ -1,9 +1,11 @@
-// TrainingLog: log.jsonl and the same lines in memory, for the report.
+// TrainingLog: log.jsonl, the same lines in memory for the report, and the same figures for TensorBoard in tensorboard/ beside it.
 #pragma once
 #include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "app/engine/history.h"
+#include "app/report/tensorboard.h"
 
 namespace zoo::app {
 
@@ -18,6 +20,7 @@ class TrainingLog {
   void add_final(const Json& metrics);
   int64_t bytes();
   TrainingHistory& history() { return history_; }
+  EventWriter& events() { return *events_; }
 
  private:
   void read_back();
@@ -25,6 +28,7 @@ class TrainingLog {
   std::filesystem::path file_;
   std::ofstream out_;
   TrainingHistory history_;
+  std::unique_ptr<EventWriter> events_;
 };
 
 }  // namespace zoo::app

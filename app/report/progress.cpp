@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 
 namespace zoo::app {
@@ -21,6 +23,12 @@ std::string formatted(const char* format, Args... args) {
   std::array<char, 128> text;
   std::snprintf(text.data(), text.size(), format, args...);
   return text.data();
+}
+
+// Without a terminal: a line after five seconds, and about a hundred in an hour.
+std::chrono::duration<double> pause(double elapsed) {
+  if (on_terminal()) return std::chrono::duration<double>(0.1);
+  return std::chrono::duration<double>(std::min(300.0, std::max(5.0, elapsed / 20)));
 }
 
 std::string bar(double share) {
@@ -58,8 +66,7 @@ void Progress::add(int64_t count, const std::string& figures) {
   done_ += count;
   if (!figures.empty()) figures_ = figures;
   const auto now = std::chrono::steady_clock::now();
-  const auto pause = progress_detail::on_terminal() ? std::chrono::milliseconds(100) : std::chrono::seconds(5);
-  if (now - drawn_ < pause) return;
+  if (now - drawn_ < progress_detail::pause(seconds())) return;
   drawn_ = now;
   draw(false);
 }
@@ -67,13 +74,24 @@ void Progress::add(int64_t count, const std::string& figures) {
 void Progress::finish() {
   if (finished_) return;
   finished_ = true;
-  draw(true);
+  if (progress_detail::on_terminal() || drawn_ != start_) draw(true);
+}
+
+// The rate of about the last ten seconds: a slow start, or a pause for a measurement, does not spoil the time left for long.
+void Progress::take_rate(double elapsed) {
+  const double span = elapsed - rate_at_;
+  if (span <= 0) return;
+  const double now = static_cast<double>(done_ - rated_) / span, weight = rated_ == 0 ? 1.0 : 1.0 - std::exp(-span / 10.0);
+  rate_ += weight * (now - rate_);
+  rate_at_ = elapsed;
+  rated_ = done_;
 }
 
 void Progress::draw(bool last) {
   if (progress_detail::quiet) return;
   const double elapsed = seconds();
-  const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  take_rate(elapsed);
+  const double rate = !last ? rate_ : elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   std::string line = title_ + "  ";
   if (total_ > 0) {
     const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
@@ -89,6 +107,7 @@ void Progress::draw(bool last) {
     line += "  " + duration_text(static_cast<double>(std::max<int64_t>(0, total_ - done_)) / rate) + " left";
   }
   if (!figures_.empty()) line += "  " + figures_;
+  if (more_) line += "  " + more_();
   if (!progress_detail::on_terminal()) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;

@@ -12,7 +12,11 @@ namespace zoo::app {
 namespace svg_detail {
 
 constexpr double kWidth = 520, kHeight = 260, kLeft = 58, kRight = 14, kTop = 30, kBottom = 40;
-constexpr std::array<const char*, 5> kColours = {"#2563c9", "#d97706", "#0f9d76", "#b83280", "#6b7280"};
+constexpr std::array<const char*, 8> kColours = {"#2563c9", "#d97706", "#0f9d76", "#b83280", "#6b7280", "#7c4ddb", "#0891b2", "#a16207"};
+
+const char* colour_of(const Series& series, size_t place) {
+  return kColours[(series.colour >= 0 ? static_cast<size_t>(series.colour) : place) % kColours.size()];
+}
 
 std::string number(double value, const char* format = "%.1f") {
   std::array<char, 32> text;
@@ -66,16 +70,39 @@ std::string line(const Series& series, const Frame& frame, const char* colour) {
   return "<polyline fill=\"none\" stroke-width=\"1.7\" stroke-linejoin=\"round\" stroke=\"" + std::string(colour) + "\" points=\"" + points + "\"/>" + dots;
 }
 
-std::string legend(const std::vector<Series>& series) {
+// Beside the title where the names fit there, else in rows below the axis.
+struct Legend {
   std::string svg;
-  double x = kWidth - kRight;
-  for (size_t i = series.size(); i-- > 0;) {
-    svg += text_at(x, 18, "end", series[i].name);
-    x -= 7.0 * static_cast<double>(series[i].name.size()) + 6;
-    svg += "<rect x=\"" + number(x - 8) + "\" y=\"10\" width=\"9\" height=\"9\" rx=\"2\" fill=\"" + kColours[i % kColours.size()] + "\"/>";
-    x -= 22;
+  double rows = 0;  // below
+};
+
+double legend_width(const Series& series) { return 7.0 * static_cast<double>(series.name.size()) + 28; }
+
+std::string legend_entry(const Series& series, double x, double y, const char* colour) {
+  return "<rect x=\"" + number(x) + "\" y=\"" + number(y - 8) + "\" width=\"9\" height=\"9\" rx=\"2\" fill=\"" + colour + "\"/>" +
+         text_at(x + 13, y, "start", series.name);
+}
+
+Legend legend(const Plot& plot) {
+  double width = 0;
+  size_t named = 0;
+  for (const auto& series : plot.series) {
+    if (series.name.empty()) continue;
+    width += legend_width(series);
+    ++named;
   }
-  return svg;
+  if (named < 2) return {};
+  const bool beside = width < kWidth - kRight - kLeft - 8.0 * static_cast<double>(plot.title.size()) - 20;
+  double x = beside ? kWidth - kRight - width + 10 : kLeft, y = beside ? 18 : kHeight + 8;
+  Legend result{"", beside ? 0.0 : 1.0};
+  for (size_t i = 0; i < plot.series.size(); ++i) {
+    const auto& series = plot.series[i];
+    if (series.name.empty()) continue;
+    if (!beside && x > kLeft && x + legend_width(series) > kWidth) x = kLeft, y += 16, ++result.rows;
+    result.svg += legend_entry(series, x, y, colour_of(series, i));
+    x += legend_width(series);
+  }
+  return result;
 }
 
 }  // namespace svg_detail
@@ -100,14 +127,16 @@ std::string draw_svg(const Plot& plot) {
       frame.y.take(y);
     }
   }
-  std::string svg = "<svg width=\"520\" height=\"260\" viewBox=\"0 0 520 260\" role=\"img\" aria-label=\"" + escape_html(plot.title) + "\">";
+  const d::Legend legend = d::legend(plot);
+  const std::string height = d::number(d::kHeight + 16 * legend.rows, "%.0f");
+  std::string svg = "<svg width=\"520\" height=\"" + height + "\" viewBox=\"0 0 520 " + height + "\" role=\"img\" aria-label=\"" +
+                    escape_html(plot.title) + "\">";
   if (frame.x.low > frame.x.high) return svg + d::text_at(260, 130, "middle", plot.title + ": no values") + "</svg>";
   frame.x.open_up();
   frame.y.open_up();
   svg += d::axes(frame, plot);
-  for (size_t i = 0; i < plot.series.size(); ++i) svg += d::line(plot.series[i], frame, d::kColours[i % d::kColours.size()]);
-  if (plot.series.size() > 1) svg += d::legend(plot.series);
-  return svg + "</svg>";
+  for (size_t i = 0; i < plot.series.size(); ++i) svg += d::line(plot.series[i], frame, d::colour_of(plot.series[i], i));
+  return svg + legend.svg + "</svg>";
 }
 
 }  // namespace zoo::app

@@ -4,12 +4,17 @@
 #include <spdlog/spdlog.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <ctime>
+#include <map>
 
 #include "app/machine.h"
+#include "app/report/figures.h"
+#include "app/report/forecast_plots.h"
 #include "app/report/html.h"
+#include "app/report/memory.h"
 #include "app/report/progress.h"
 #include "app/report/svg.h"
 #include "app/report/table.h"
@@ -34,18 +39,29 @@ std::string now_text() {
   return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M", &local)};
 }
 
-void add_summary(Page& page, const TrainingReport& r) {
-  page.paragraph(r.recipe.task + " on " + r.recipe.data + ", " + now_text());
+std::string tile_text(const std::string& metric, double value) { return is_share(metric) ? percent(value) : figure_text(value); }
+
+// The task's own figure first, then up to three others for which it is known what is good.
+void add_tiles(Page& page, const TrainingReport& r, const std::string& where) {
   std::vector<std::pair<std::string, std::string>> tiles;
-  const std::string where = r.result.value("evaluated_on", std::string());
-  for (const char* key : {"accuracy", "macro_f1", "spearman", "pearson", "f1"}) {
-    const auto found = r.evaluation.metrics.find(key);
-    if (found != r.evaluation.metrics.end() && found->is_number()) tiles.emplace_back(percent(found->get<double>()), std::string(key) + ", " + where);
+  const auto add = [&](const std::string& key, double value) {
+    if (tiles.size() < 4) tiles.emplace_back(tile_text(key, value), key + ", " + where);
+  };
+  if (const auto primary = figure(r.evaluation.metrics, r.primary_metric)) add(r.primary_metric, *primary);
+  for (const auto& [key, value] : flat_figures(r.evaluation.metrics)) {
+    if (key != r.primary_metric && key.find('.') == std::string::npos && key != "loss" && better(key) != Better::unknown) add(key, value);
   }
   tiles.emplace_back(duration_text(r.history.seconds), "training, " + std::to_string(r.history.epochs.size()) + " epochs");
   if (!r.history.epochs.empty()) tiles.emplace_back(duration_text(r.history.epochs.back().seconds), "per epoch (the last)");
   tiles.emplace_back(count_text(parameter_count(*r.bundle.model)), "parameters");
   page.figures(tiles);
+}
+
+void add_summary(Page& page, const TrainingReport& r) {
+  page.paragraph(r.recipe.task + " on " + r.recipe.data + ", " + now_text());
+  if (!r.recipe.description.empty()) page.paragraph(r.recipe.description);
+  const std::string where = r.result.value("evaluated_on", std::string());
+  add_tiles(page, r, where);
   if (where == "train") page.paragraph("The data has one split only: these figures are of the training examples themselves and say nothing about new ones.");
   const bool validated = !r.result.at("best").at("validation").is_null();
   page.paragraph(validated ? "The checkpoint is that of epoch " + std::to_string(r.result["best"]["epoch"].get<int64_t>()) +
@@ -54,35 +70,103 @@ void add_summary(Page& page, const TrainingReport& r) {
   if (r.result.value("interrupted", false)) page.paragraph("The training was interrupted before the recipe's end.");
 }
 
+// A row for each figure of the network; beside it, where metrics hold objects with the same names (naive baselines, say), those.
+void add_figures(Page& page, const TrainingReport& r) {
+  const auto all = flat_figures(r.evaluation.metrics);
+  std::vector<std::string> header{"figure", r.recipe.model}, others, rows;
+  for (const auto& [path, value] : all) {
+    const auto dot = path.find_last_of('.');
+    const std::string name = path.substr(dot == std::string::npos ? 0 : dot + 1), from = dot == std::string::npos ? "" : path.substr(0, dot);
+    if (!from.empty() && std::find(others.begin(), others.end(), from) == others.end()) others.push_back(from);
+    if (std::find(rows.begin(), rows.end(), name) == rows.end()) rows.push_back(name);
+  }
+  if (rows.empty()) return;
+  page.heading("Figures on " + r.result.value("evaluated_on", std::string("the evaluation data")));
+  header.insert(header.end(), others.begin(), others.end());
+  std::vector<std::vector<std::string>> cells;
+  for (const auto& name : rows) {
+    std::vector<std::string> row{name};
+    const auto own = figure(r.evaluation.metrics, name);
+    row.push_back(own ? figure_text(*own) : "");
+    for (const auto& other : others) {
+      const auto value = figure(r.evaluation.metrics, other + "." + name);
+      row.push_back(value ? figure_text(*value) : "");
+    }
+    cells.push_back(row);
+  }
+  page.table(header, cells);
+}
+
+// Shares (accuracy, F1 ...) in one plot, each other figure in one of its own.
+std::vector<Plot> validation_plots(const TrainingReport& r) {
+  Plot shares{"validation", "epoch", {}};
+  std::vector<Plot> plots;
+  std::map<std::string, Series> curves;
+  std::vector<std::string> order;
+  for (const auto& line : r.history.epochs) {
+    for (const auto& [key, value] : flat_figures(line.validation)) {
+      if (key == "loss" || key.find('.') != std::string::npos || better(key) == Better::unknown) continue;
+      if (!curves.count(key)) curves[key] = {key, {}, true}, order.push_back(key);
+      curves[key].points.emplace_back(line.epoch, value);
+    }
+  }
+  std::stable_partition(order.begin(), order.end(), [&](const std::string& key) { return key == r.primary_metric; });
+  for (const auto& key : order) {
+    if (is_share(key) && shares.series.size() < 6) shares.series.push_back(curves[key]);
+    else if (!is_share(key) && plots.size() < 5) plots.push_back({"validation " + key, "epoch", {curves[key]}});
+  }
+  if (shares.series.size() == 1) shares.title = "validation " + shares.series[0].name;
+  if (!shares.series.empty()) plots.insert(plots.begin(), shares);
+  return plots;
+}
+
 void add_curves(Page& page, const TrainingReport& r) {
   page.heading("Curves");
-  Plot loss{"loss", "epoch", {{"training", {}}}}, rate{"learning rate", "epoch", {{"lr", {}}}}, metric{"validation", "epoch", {}};
+  Plot loss{"loss", "epoch", {{"training", {}}}}, rate{"learning rate", "epoch", {{"lr", {}}}}, norm{"gradient norm", "epoch", {{"norm", {}}}};
   for (const auto& line : r.history.steps) {
     loss.series[0].points.emplace_back(line.epoch, line.loss);
     rate.series[0].points.emplace_back(line.epoch, line.lr);
+    norm.series[0].points.emplace_back(line.epoch, line.gradient_norm);
   }
   Series validation_loss{"validation", {}, true};
-  std::map<std::string, Series> validation;
   for (const auto& line : r.history.epochs) {
-    if (line.validation.is_null()) continue;
-    for (const auto& [key, value] : line.validation.items()) {
-      if (!value.is_number_float()) continue;
-      if (key == "loss") validation_loss.points.emplace_back(line.epoch, value.get<double>());
-      else if (key == "accuracy" || key == "macro_f1" || key == "spearman" || key == "pearson") validation[key].points.emplace_back(line.epoch, value.get<double>());
-    }
+    if (const auto value = figure(line.validation, "loss")) validation_loss.points.emplace_back(line.epoch, *value);
   }
   if (!validation_loss.points.empty()) loss.series.push_back(validation_loss);
-  for (auto& [name, series] : validation) metric.series.push_back({name, series.points, true});
-  page.raw("<div class=\"plots\">" + draw_svg(loss) + (metric.series.empty() ? "" : draw_svg(metric)) + draw_svg(rate) + "</div>");
+  std::string html = draw_svg(loss);
+  for (const auto& plot : validation_plots(r)) html += draw_svg(plot);
+  page.raw("<div class=\"plots\">" + html + draw_svg(rate) + draw_svg(norm) + "</div>");
+}
+
+void add_forecasts(Page& page, const TrainingReport& r) {
+  auto plots = forecast_plots(find_task(r.recipe.task), r.bundle, r.data);
+  for (auto& plot : error_plots(r.evaluation.details)) plots.push_back(std::move(plot));
+  if (plots.empty()) return;
+  page.heading("Forecasts and what came");
+  page.paragraph("In the units that the network sees (scaled by the training part). Step 1 is the first that was forecast.");
+  std::string html;
+  for (const auto& plot : plots) html += draw_svg(plot);
+  page.raw("<div class=\"plots\">" + html + "</div>");
+}
+
+void add_columns(Page& page, const Json& details) {
+  const auto found = details.find("per_column");
+  if (found == details.end() || !found->is_array()) return;
+  page.heading("Columns");
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& line : *found) {
+    const auto mse = figure(line, "mse"), mae = figure(line, "mae");
+    rows.push_back({line.value("column", ""), mse ? figure_text(*mse) : "", mae ? figure_text(*mae) : ""});
+  }
+  page.table({"column", "mse", "mae"}, rows);
 }
 
 void add_epochs(Page& page, const TrainingReport& r, const std::string& metric) {
   page.heading("Epochs");
   std::vector<std::vector<std::string>> rows;
   for (const auto& line : r.history.epochs) {
-    const bool known = line.validation.is_object() && line.validation.contains(metric);
-    rows.push_back({std::to_string(line.epoch), fixed_text(line.train_loss, 4),
-                    known ? fixed_text(line.validation[metric].get<double>(), 4) : "", duration_text(line.seconds)});
+    const auto value = figure(line.validation, metric);
+    rows.push_back({std::to_string(line.epoch), figure_text(line.train_loss), value ? figure_text(*value) : "", duration_text(line.seconds)});
   }
   page.table({"epoch", "training loss", "validation " + metric, "time"}, rows);
 }
@@ -137,7 +221,7 @@ std::string file_word(const std::string& label) {
 void add_mistakes(Page& page, const TrainingReport& r, const std::filesystem::path& folder) {
   const auto found = r.evaluation.details.find("mistakes");
   const auto* pictures = dynamic_cast<const Pictures*>(&r.data);
-  if (found == r.evaluation.details.end() || found->empty()) return;
+  if (found == r.evaluation.details.end() || found->empty() || !found->front().contains("truth")) return;
   page.heading("Worst mistakes");
   page.paragraph(std::string("Wrong answers, the surest first.") + (pictures ? " The same pictures lie beside this page in report/." : ""));
   if (pictures && data::image_files_supported()) std::filesystem::create_directories(folder / "report");
@@ -161,6 +245,12 @@ void add_mistakes(Page& page, const TrainingReport& r, const std::filesystem::pa
   page.raw(html + "</div>");
 }
 
+std::string device_text(at::Device device) {
+  const auto names = nvidia_device_names();
+  const auto index = static_cast<size_t>(std::max<int>(device.index(), 0));
+  return device.is_cuda() && index < names.size() ? device.str() + " (" + names[index] + ")" : device.str();
+}
+
 void add_facts(Page& page, const TrainingReport& r) {
   page.heading("Recipe");
   std::vector<std::pair<std::string, std::string>> rows;
@@ -168,8 +258,10 @@ void add_facts(Page& page, const TrainingReport& r) {
   for (const auto& [key, value] : recipe.items()) rows.emplace_back(key, value_text(value));
   page.facts(rows);
   page.heading("Environment");
-  page.facts({{"zoo", ZOO_VERSION}, {"LibTorch", TORCH_VERSION}, {"device", r.bundle.device.str()}, {"processor", cpu_name()},
-              {"threads", std::to_string(at::get_num_threads())}, {"linear kernel", linear_kernel_name()}});
+  page.facts({{"zoo", ZOO_VERSION}, {"LibTorch", TORCH_VERSION}, {"device", device_text(r.bundle.device)}, {"processor", cpu_name()},
+              {"threads", std::to_string(at::get_num_threads())}, {"linear kernel", linear_kernel_name()},
+              {"element type", at::toString(r.bundle.model->parameters().front().scalar_type())},
+              {"peak memory", peak_memory_text(r.bundle.device)}});
 }
 
 }  // namespace training_report_detail
@@ -179,6 +271,9 @@ void write_training_report(const std::filesystem::path& folder, const TrainingRe
   Page page("Training of " + report.recipe.model);
   d::add_summary(page, report);
   d::add_curves(page, report);
+  d::add_figures(page, report);
+  d::add_forecasts(page, report);
+  d::add_columns(page, report.evaluation.details);
   d::add_epochs(page, report, report.primary_metric);
   d::add_confusion(page, report.evaluation.details);
   d::add_classes(page, report.evaluation.details);

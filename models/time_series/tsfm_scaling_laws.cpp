@@ -229,7 +229,7 @@ struct ScalingLawsModel : Model {
     if (!cfg.decoder()) x = at::where(in.predicted.unsqueeze(-1), mask_encoding->weight, x);
     Tensor mask = (in.sample.unsqueeze(-1) == in.sample.unsqueeze(-2)).unsqueeze(1);  // [B, 1, T, T]
     if (cfg.decoder()) mask = mask.tril();
-    else if (mask.device().is_cpu() && mask.all().item<bool>()) mask = {};  // faster without
+    else if (mask.device().is_cpu() && mask.all().item<bool>()) mask = Tensor();  // faster without
     const auto turn = rotations(in.time, cfg.rotary());
     for (auto& layer : layers) x = layer(x, mask, turn);
     const auto [logits, df, mean, width] = head(mark("encoder", norm(x)));

@@ -59,7 +59,8 @@ TEST_CASE("outputs are finite, repeatable in eval mode, and rows do not depend o
       CHECK(x.isfinite().all().item<bool>());
       CHECK(x.equal(second.at(name)));
       CHECK(property_detail::close(x.slice(0, 1, 2), alone.at(name)));
-      CHECK(x.std().item<double>() > 0);  // fresh weights are not all alike
+      if (name == "distribution.weight") continue;  // the parts of a mixture may well weigh the same
+      CHECK(x.std().item<double>() > 0);            // fresh weights are not all alike
     }
   }
 }
