@@ -340,7 +340,7 @@ void Training::measure_epoch(EpochLog& line, bool last) {
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
+  const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(), this->evaluation("", setup_.validation_indices));
   line.validation = evaluation.metrics;
   if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
