@@ -226,13 +226,8 @@ class Many {
             {"model", folder ? cache_.checkpoint_identity(spec) : spec + " seed " + std::to_string(common_.seed)},
             {"data", cache_.identity(set.path)}, {"data_file", fs::path(set.path).filename().string()},
             {"task", options_.task}, {"split", data.split}, {"limit", data.limit}, {"options", data.options},
-<<<<<<< HEAD
             {"dtype", options_.dtype}, {"batch_size", options_.batch_size}, {"device", common_.resolved_device().is_cuda() ? "cuda" : "cpu"},
             {"allow", {options_.allow_missing, options_.allow_unexpected}}, {"adapters", adapters}, {"details", options_.details}};
-=======
-            {"adapters", adapters}, {"dtype", options_.dtype}, {"batch_size", options_.batch_size}, {"device", common_.resolved_device().is_cuda() ? "cuda" : "cpu"},
-            {"allow", {options_.allow_missing, options_.allow_unexpected}}, {"details", options_.details}};
->>>>>>> main
   }
 
   void tell(const std::string& spec, const DataSet& set, const Json& document) const {
