@@ -28,19 +28,19 @@ std::unique_ptr<Reducer> make(std::vector<at::Tensor> parameters, std::vector<st
   }
 }
 
-// The sum of a bucket over the ranks, not the mean that is the Reducer's own choice: ranks have different numbers of terms.
-// (LibTorch's _AllReduceBySumCommHook does the same and is not exported.)
+// The sum, not the mean that is the Reducer's own choice: ranks have different numbers of terms. (LibTorch's hook for it is
+// not exported.)
 class SumHook : public c10d::CommHookInterface {
  public:
   explicit SumHook(Process group) : group_(std::move(group)) {}
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
-    std::vector<at::Tensor> tensors = {bucket.getBufferRef()};
-    return group_->allreduce(tensors)->getFuture();
+    std::vector<at::Tensor> buffer = {bucket.getBufferRef()};
+    return group_->allreduce(buffer)->getFuture();
   }
-  at::Tensor parseHookResult(const c10::IValue& result) override { return result.isTensor() ? result.toTensor() : result.toTensorVector().at(0); }
+  at::Tensor parseHookResult(const c10::IValue& result) override { return result.toTensorVector().front(); }
 
  private:
-  const Process group_;
+  Process group_;
 };
 
 }  // namespace gradient_reducer_detail
