@@ -186,11 +186,16 @@ TEST_CASE("the cache knows contents, not names or times", "[report]") {
   CHECK(identity() != first);
   scratch.write("net/model.safetensors", "weights");
   CHECK(identity() == first);
+  // An adapter's base is part of it.
+  scratch.write("base/config.json", "{}");
   scratch.write("base/model.safetensors", "base");
-  scratch.write("net/adapter_config.json", Json{{"base_model_name_or_path", (scratch / "base").string()}}.dump());
-  const std::string adapted = identity();
+  scratch.write("adapter/adapter_config.json", Json{{"base_model_name_or_path", (scratch / "base").string()}, {"peft_type", "LORA"}}.dump());
+  scratch.write("adapter/adapter_model.safetensors", "small");
+  const auto adapted = [&] { return EvaluationCache(scratch / "cache").checkpoint_identity(scratch / "adapter"); };
+  const std::string before = adapted();
+  CHECK(adapted() == before);
   scratch.write("base/model.safetensors", "other base");
-  CHECK(identity() != adapted);
+  CHECK(adapted() != before);
 
   EvaluationCache cache(scratch / "cache");
   const Json key = {{"model", first}, {"data", "d"}};
