@@ -366,11 +366,8 @@ void Training::save_best() {
 
 // The chosen checkpoint, read back from the disk: what is measured is what the user gets.
 Evaluation Training::measure_at_end() {
-  BundleOptions options;
-  options.task = setup_.task->head();
-  options.for_training = true;
   ranks_.barrier();  // until rank 0 has written it
-  setup_.bundle = load_bundle(path_.string(), device_, options);
+  restore_network(setup_.bundle, path_);  // into the network at hand: the opened data refer to its bundle
   return evaluate(*setup_.task, setup_.bundle, *setup_.eval_data, evaluation("evaluation", {}));
 }
 
