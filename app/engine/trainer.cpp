@@ -340,9 +340,9 @@ void Training::measure_epoch(EpochLog& line, bool last) {
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
-  line.validation = evaluation.metrics;
-  if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
+  const Evaluation measured = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
+  line.validation = measured.metrics;
+  if (better(measured.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
 
 bool Training::better(double figure) {
