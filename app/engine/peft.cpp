@@ -276,7 +276,9 @@ weights::AdapterConfig fresh_config(const Bundle& bundle, const PeftOptions& opt
   std::vector<std::string> linear;
   config.target_modules = weights::ModulePattern(".*");
   for (const auto& [path, layer] : adaptable_layers(*bundle.model)) {
-    if (std::dynamic_pointer_cast<LinearImpl>(layer) && config.targets(path)) linear.push_back(path);
+    // A weight without a gradient is one that the network itself never uses (modules that a reference only copies).
+    const bool used = layer->weight.requires_grad();
+    if (used && std::dynamic_pointer_cast<LinearImpl>(layer) && config.targets(path)) linear.push_back(path);
   }
   config.target_modules = linear.empty() ? weights::ModulePattern(weights::kAllLinear) : weights::ModulePattern(linear);
   return config;
