@@ -72,6 +72,7 @@ uint16_t port_of(const std::string& job) {
 }
 
 void read_meeting_point(Place& place, const Variables& from, const std::string& otherwise, const std::string& job) {
+  if (place.size == 1) return;  // nobody to meet
   if (from.has("MASTER_ADDR")) place.address = from.text("MASTER_ADDR");
   else if (!otherwise.empty()) place.address = otherwise;
   else if (place.local_size != place.size)
