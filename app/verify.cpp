@@ -374,7 +374,7 @@ class Prover {
                                 std::vector<std::pair<std::string, at::Tensor>>& forms) {
     const bool names_target = label.rfind("label", 0) == 0 || label.rfind("target", 0) == 0 || label == "future_values" || label == "y";
     if (!names_target) return;
-    if (const auto loc = outputs.find("distribution.loc"); loc != outputs.end() && loc->second.numel() == loc->second.size(-1) * target.numel()) {
+    if (const auto loc = outputs.find("distribution.loc"); loc != outputs.end() && target.is_floating_point() && loc->second.numel() == loc->second.size(-1) * target.numel()) {
       const at::Tensor nll = -StudentTMixture::from(outputs).log_prob(target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
       forms.emplace_back("nll(" + label + ")", nll.mean());
       forms.emplace_back("nll(" + label + ", summed over series)", nll.sum(-1).mean());

@@ -23,9 +23,12 @@ std::string shown(const Json& value) {
   throw std::invalid_argument("'" + key + "' is " + shown(seen) + "; expected " + expected);
 }
 
+// The expressions come from files that may be hostile: gcc's second matcher never backtracks, so none can take for ever.
+const auto kSyntax = std::regex::ECMAScript | std::regex_constants::__polynomial;
+
 std::regex compile(const std::string& expression, const std::string& key) {
   try {
-    if (expression.size() <= kMaxPattern) return std::regex(expression, std::regex::ECMAScript);
+    if (expression.size() <= kMaxPattern) return std::regex(expression, kSyntax);
   } catch (const std::regex_error& error) {
     throw std::invalid_argument("'" + key + "': '" + expression.substr(0, 80) + "' is no regular expression that zoo reads (" +
                                 error.what() + "); name the modules in a list instead");
@@ -98,7 +101,7 @@ void read_pattern(const Json& json, const char* key, std::vector<std::pair<std::
 template <class Value>
 const Value* pattern_value(const std::vector<std::pair<std::string, Value>>& patterns, const std::string& path) {
   for (const auto& [name, value] : patterns) {
-    if (std::regex_match(path, std::regex("(?:.*\\.)?(?:" + name + ")"))) return &value;
+    if (std::regex_match(path, std::regex("(?:.*\\.)?(?:" + name + ")", kSyntax))) return &value;
   }
   return nullptr;
 }
@@ -200,7 +203,7 @@ ModulePattern::ModulePattern(std::string expression) : expression_(std::move(exp
 }
 
 bool ModulePattern::matches(const std::string& path) const {
-  if (!expression_.empty()) return std::regex_match(path, std::regex(expression_));
+  if (!expression_.empty()) return std::regex_match(path, std::regex(expression_, adapter_config_detail::kSyntax));
   for (const auto& name : names_) {
     if (path == name || adapter_config_detail::ends_in(path, "." + name)) return true;
   }

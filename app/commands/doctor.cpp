@@ -11,6 +11,7 @@
 #include <iostream>
 
 #include "app/cli.h"
+#include "app/engine/ranks.h"
 #include "app/machine.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -59,7 +60,7 @@ std::string compiler() {
 
 Json versions() {
   return {{"zoo", ZOO_VERSION}, {"libtorch", TORCH_VERSION}, {"compiler", compiler()}, {"cpp", __cplusplus},
-          {"opencv", opencv_version()}};
+          {"opencv", opencv_version()}, {"processes", distributed_backends()}};
 }
 
 Json devices() {

@@ -227,7 +227,7 @@ class Many {
             {"data", cache_.identity(set.path)}, {"data_file", fs::path(set.path).filename().string()},
             {"task", options_.task}, {"split", data.split}, {"limit", data.limit}, {"options", data.options},
             {"dtype", options_.dtype}, {"batch_size", options_.batch_size}, {"device", common_.resolved_device().is_cuda() ? "cuda" : "cpu"},
-            {"allow", {options_.allow_missing, options_.allow_unexpected}}, {"details", options_.details}};
+            {"allow", {options_.allow_missing, options_.allow_unexpected}}, {"adapters", adapters}, {"details", options_.details}};
   }
 
   void tell(const std::string& spec, const DataSet& set, const Json& document) const {

@@ -1,11 +1,19 @@
 // zoo train: carries out a recipe.
+#include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include <iostream>
 
 #include "app/cli.h"
+#include "app/engine/launcher.h"
+#include "app/engine/ranks.h"
 #include "app/engine/seeds.h"
 #include "app/engine/trainer.h"
+#include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -53,6 +61,7 @@ struct Arguments {
   std::vector<std::string> assignments;
   std::map<std::string, std::string> flags;
   bool overwrite = false, reinit_head = false;
+  int processes = 1;
 };
 
 // Without a recipe of its own, --resume takes the one in the run's folder.
@@ -101,6 +110,29 @@ std::string folder_of(const Arguments& arguments) {
   return out;
 }
 
+void check_processes(const Arguments& arguments, const std::optional<Place>& place) {
+  if ((arguments.processes > 1 || place) && !arguments.seeds.empty()) {
+    throw UsageError("--seeds trains one after the other in one process: leave it away with several processes (--seed and --out for each)");
+  }
+  if (arguments.processes > 1 && place && place->size != arguments.processes) {
+    throw UsageError("--processes " + std::to_string(arguments.processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
+                     ": with a launcher, leave --processes away");
+  }
+}
+
+// One of several processes: the first of them talks, and those of one machine share its cores.
+Place prepare(const Place& place, const Common& common) {
+  if (place.rank > 0) {
+    if (!std::freopen("/dev/null", "w", stdout)) throw std::runtime_error("/dev/null cannot be opened");
+    if (spdlog::get_level() < spdlog::level::err) spdlog::set_level(spdlog::level::err);
+    Progress::set_quiet(true);
+  }
+  if (place.local_size > 1 && common.threads == 0 && !std::getenv("OMP_NUM_THREADS")) {
+    at::set_num_threads(std::max(1, physical_cores() / place.local_size));
+  }
+  return place;
+}
+
 int run(const Arguments& arguments, const CLI::App& command, const Common& common) {
   const std::string out = folder_of(arguments);
   if (!arguments.resume.empty() && arguments.recipe.empty() && arguments.flags.at("--model").empty() && !RunFolder::begun(out)) {
@@ -108,9 +140,14 @@ int run(const Arguments& arguments, const CLI::App& command, const Common& commo
   }
   const Recipe recipe = read_recipe(assemble(arguments, command, common));
   const auto start = !arguments.resume.empty() ? RunFolder::Start::resume : arguments.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh;
-  const auto device = common.resolved_device();
-  const auto once = [&](const Recipe& one, const std::filesystem::path& folder, RunFolder::Start how) { return train(one, folder, device, how); };
+  const auto place = place_from_environment();
+  check_processes(arguments, place);
+  if (arguments.processes > 1 && !place) return launch_processes(arguments.processes);
+  const auto ranks = place ? std::make_unique<Ranks>(prepare(*place, common)) : std::make_unique<Ranks>();
+  const auto device = ranks->device(common.resolved_device());
+  const auto once = [&](const Recipe& one, const std::filesystem::path& folder, RunFolder::Start how) { return train(one, folder, device, how, *ranks); };
   const auto result = arguments.seeds.empty() ? once(recipe, out, start) : train_seeds(recipe, parse_seeds(arguments.seeds), out, start, once);
+  if (!ranks->first()) return result.interrupted ? 1 : 0;
   if (common.json) print_json(result.json);
   else if (!arguments.seeds.empty()) print_seeds(result.json);
   else if (!result.interrupted) print_summary(result.json);
@@ -127,6 +164,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--set", arguments->assignments, "key=value put over the recipe, e.g. optimizer.lr=1e-3")->expected(1)->take_all();
   command.add_option("--seeds", arguments->seeds, "1,2,3 or 1-3: trains once with each, in OUT/seed-1 ..., and tells mean and deviation");
   for (const auto& flag : kFlags) command.add_option(flag.option, arguments->flags[flag.option], flag.help);
+  command.add_option("--processes", arguments->processes, "so many processes of this machine share the work; each takes --batch-size examples a step")
+      ->check(CLI::Range(1, 1024));
   command.add_flag("--reinit-head", arguments->reinit_head, "start the head afresh when the data has other classes");
   command.add_flag("--overwrite", arguments->overwrite, "replace an earlier checkpoint in --out");
   return [arguments, &command, &common] { return run(*arguments, command, common); };

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "app/engine/peft_plan.h"
 #include "app/files.h"
 #include "app/sha256.h"
 #include "weights/files.h"
@@ -51,19 +52,6 @@ bool left_by_training(const fs::path& inside) {
     if (name == file) return true;
   }
   return name.starts_with("training_state.") || name.starts_with(".");
-}
-
-// The folder that an adapter was made for, if it is one on this machine.
-fs::path base_of_adapter(const fs::path& folder) {
-  if (!on_disk(folder / "adapter_config.json")) return {};
-  const Json config = read_json(folder / "adapter_config.json");
-  const auto base = config.find("base_model_name_or_path");
-  if (base == config.end() || !base->is_string()) return {};
-  for (const fs::path& path : {fs::path(base->get<std::string>()), folder / base->get<std::string>()}) {
-    std::error_code error;
-    if (fs::is_directory(path, error) && !fs::equivalent(path, folder, error)) return path;
-  }
-  return {};
 }
 
 }  // namespace evaluation_cache_detail
@@ -118,7 +106,7 @@ std::string EvaluationCache::checkpoint_identity(const std::filesystem::path& fo
   auto files = d::files_under(folder);
   std::erase_if(files, [&](const auto& file) { return d::left_by_training(file.lexically_relative(folder)); });
   const std::string own = combined(folder, files);
-  const auto base = d::base_of_adapter(folder);
+  const auto base = weights::is_adapter_folder(folder) ? base_of_adapter(folder) : std::filesystem::path();
   return base.empty() ? own : sha256(own + identity(base));
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "app/cli.h"
+#include "app/engine/sharing.h"
 #include "app/report/progress.h"
 #include "app/tasks/text_batches.h"
 #include "data/loader.h"
@@ -22,6 +23,14 @@ std::vector<int64_t> by_length(const Dataset& dataset, std::span<const int64_t> 
   return order;
 }
 
+// CBOR keeps what JSON's text does not: figures that are not finite.
+Json share_figures(const Ranks& ranks, const Metrics& metrics) {
+  if (ranks.size() == 1) return metrics.result();
+  std::string bytes;
+  if (ranks.first()) Json::to_cbor(metrics.result(), bytes);
+  return Json::from_cbor(ranks.broadcast(bytes));
+}
+
 }  // namespace evaluator_detail
 
 Evaluation evaluate(const Task& task, Bundle& bundle, const Dataset& dataset, const EvaluationOptions& options) {
@@ -32,17 +41,23 @@ Evaluation evaluate(const Task& task, Bundle& bundle, const Dataset& dataset, co
   const auto order = evaluator_detail::by_length(dataset, options.subset);
   const auto total = static_cast<int64_t>(order.size()), size = std::max<int64_t>(options.batch_size, 1);
   const auto indices = [&](int64_t number) { return std::span(order).subspan(number * size, std::min(size, total - number * size)); };
-  data::Loader loader((total + size - 1) / size, [&](int64_t number) { return dataset.get(indices(number), /*training=*/false, 0); },
-                      options.workers);
+  const Ranks alone;
+  const Ranks& ranks = options.ranks ? *options.ranks : alone;
+  const int64_t batches = (total + size - 1) / size, rounds = (batches + ranks.size() - 1) / ranks.size();
+  const auto number_of = [&](int64_t round) { return round * ranks.size() + ranks.rank(); };
+  data::Loader loader(number_of(rounds - 1) < batches ? rounds : rounds - 1,
+                      [&](int64_t round) { return dataset.get(indices(number_of(round)), /*training=*/false, 0); }, options.workers);
   const auto metrics = task.metrics(bundle);
   std::optional<Progress> progress;
   if (!options.title.empty()) progress.emplace(options.title, total, "examples");
-  for (int64_t number = 0; auto batch = loader.next(); ++number) {
-    const Tensors moved = to_device(*batch, bundle.device);
-    metrics->add(task.forward(*bundle.model, moved), moved, indices(number));
-    if (progress) progress->add(static_cast<int64_t>(indices(number).size()));
+  MetricsGatherer gatherer(ranks, *metrics);
+  for (int64_t round = 0; round < rounds; ++round) {
+    const auto batch = loader.next();
+    const Tensors moved = batch ? to_device(*batch, bundle.device) : Tensors();
+    gatherer.add(batch ? task.forward(*bundle.model, moved) : Tensors(), moved, batch ? indices(number_of(round)) : std::span<const int64_t>());
+    if (progress) progress->add(std::min(size * ranks.size(), total - round * size * ranks.size()));
   }
-  Evaluation result{metrics->result(), metrics->details(), total, 0};
+  Evaluation result{evaluator_detail::share_figures(ranks, *metrics), ranks.first() ? metrics->details() : Json(), total, 0};
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

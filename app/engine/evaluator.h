@@ -1,5 +1,6 @@
 // Evaluator: a whole dataset through a network, figures exact over the set.
 #pragma once
+#include "app/engine/ranks.h"
 #include "app/tasks/task.h"
 
 namespace zoo::app {
@@ -9,6 +10,7 @@ struct EvaluationOptions {
   int workers = 1;          // loader threads
   std::string title;        // of the progress bar; empty: none
   std::span<const int64_t> subset;  // only these examples; empty: all
+  const Ranks* ranks = nullptr;     // share the work; all call, all get the metrics, rank 0 alone the details
 };
 
 struct Evaluation {

@@ -28,6 +28,21 @@ std::unique_ptr<Reducer> make(std::vector<at::Tensor> parameters, std::vector<st
   }
 }
 
+// The sum, not the mean that is the Reducer's own choice: ranks have different numbers of terms. (LibTorch's hook for it is
+// not exported.)
+class SumHook : public c10d::CommHookInterface {
+ public:
+  explicit SumHook(Process group) : group_(std::move(group)) {}
+  c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
+    std::vector<at::Tensor> buffer = {bucket.getBufferRef()};
+    return group_->allreduce(buffer)->getFuture();
+  }
+  at::Tensor parseHookResult(const c10::IValue& result) override { return result.toTensorVector().front(); }
+
+ private:
+  Process group_;
+};
+
 }  // namespace gradient_reducer_detail
 
 // The Reducer sums when the backward pass of a rank reaches its parameters. The anchor is a parameter of no network: a pass
@@ -50,8 +65,7 @@ GradientReducer::GradientReducer(const Ranks& ranks, std::vector<at::Tensor> par
   auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(parameters, limits));
   try {
     engine_->reducer = gradient_reducer_detail::make<c10d::Reducer>(std::move(parameters), std::move(buckets), ranks.group()->process_group);
-    // The sum, not the mean that is the Reducer's own choice: ranks have different numbers of terms.
-    engine_->reducer->register_comm_hook(std::make_unique<c10d::_AllReduceBySumCommHook>(ranks.group()->process_group));
+    engine_->reducer->register_comm_hook(std::make_unique<gradient_reducer_detail::SumHook>(ranks.group()->process_group));
   } catch (const std::exception&) {
     ranks.blame("preparing the gradients' sum");
   }

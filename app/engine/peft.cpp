@@ -136,6 +136,7 @@ class Attachment {
     at::NoGradGuard no_grad;
     AttachedAdapter attached;
     attached.config = own_config();
+    if (trained) attached.config.base_model_name_or_path = std::filesystem::weakly_canonical(bundle_.folder).string();
     attached.source = adapter_.folder.string();
     attached.weight = weight;
     attached.name = "adapter" + std::to_string(bundle_.adapters.size());
@@ -275,20 +276,22 @@ weights::AdapterConfig fresh_config(const Bundle& bundle, const PeftOptions& opt
   std::vector<std::string> linear;
   config.target_modules = weights::ModulePattern(".*");
   for (const auto& [path, layer] : adaptable_layers(*bundle.model)) {
-    if (std::dynamic_pointer_cast<LinearImpl>(layer) && config.targets(path)) linear.push_back(path);
+    // A weight without a gradient is one that the network itself never uses (modules that a reference only copies).
+    const bool used = layer->weight.requires_grad();
+    if (used && std::dynamic_pointer_cast<LinearImpl>(layer) && config.targets(path)) linear.push_back(path);
   }
   config.target_modules = linear.empty() ? weights::ModulePattern(weights::kAllLinear) : weights::ModulePattern(linear);
   return config;
 }
 
 [[noreturn]] void nothing_targeted(const Bundle& bundle, const weights::AdapterConfig& config) {
-  std::vector<std::string> paths;
-  for (const auto& [path, layer] : adaptable_layers(*bundle.model)) paths.push_back(path);
+  std::set<std::string> names;  // the last parts of paths: what people write
+  for (const auto& [path, layer] : adaptable_layers(*bundle.model)) names.insert(path.substr(path.rfind('.') + 1));
   const auto& pattern = config.target_modules;
   const std::string wanted = pattern.expression().empty() ? join(pattern.names()) : pattern.expression();
   throw UsageError("peft: target_modules '" + wanted.substr(0, 200) + "' matches no linear layer or 2-D convolution of " + bundle.entry->name + "; nearest: " +
-                   join(nearest(pattern.names().empty() ? wanted : pattern.names().front(), paths)) + " (an end of a path such as '" +
-                   (paths.empty() ? std::string() : paths.back().substr(paths.back().rfind('.') + 1)) + "' names all layers called so)");
+                   join(nearest(pattern.names().empty() ? wanted : pattern.names().front(), {names.begin(), names.end()})) +
+                   " (a name stands for all layers whose path ends in it)");
 }
 
 void attach_fresh(Bundle& bundle, AttachedAdapter& attached) {

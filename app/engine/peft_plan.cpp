@@ -13,14 +13,9 @@ namespace zoo::app {
 namespace fs = std::filesystem;
 namespace peft_plan_detail {
 
-// The folder itself, or where it lies when both were moved together.
-std::string find_base(const fs::path& adapter, const std::string& name) {
+[[noreturn]] void no_base(const fs::path& adapter, const std::string& name) {
   const std::string hint = "; name it: zoo run BASE --adapter " + adapter.string();
   if (name.empty()) throw UsageError(adapter.string() + ": its adapter_config.json does not say which base it was made for" + hint);
-  const fs::path given(name);
-  for (const fs::path& place : {given, adapter / given, adapter.parent_path() / given.filename()}) {
-    if (on_disk(place / "config.json") && !weights::is_adapter_folder(place)) return place.string();
-  }
   throw UsageError(adapter.string() + ": its base '" + name.substr(0, 200) + "' is no checkpoint folder here, nor is there one of that name beside the adapter" + hint);
 }
 
@@ -79,13 +74,24 @@ fs::path AdapterPlan::folder_with(const std::string& file) const {
   return !own.empty() && on_disk(own / file) ? own : fs::path(base);
 }
 
+fs::path base_of_adapter(const fs::path& adapter) {
+  const std::string name = weights::read_adapter_config(adapter).base_model_name_or_path;
+  if (name.empty()) return {};
+  const fs::path given(name), folder = adapter.has_filename() ? adapter : adapter.parent_path();  // "runs/lora/"
+  for (const fs::path& place : {given, folder / given, folder.parent_path() / given.filename()}) {
+    if (on_disk(place / "config.json") && !weights::is_adapter_folder(place)) return place;
+  }
+  return {};
+}
+
 AdapterPlan plan_adapters(const std::string& spec, const std::vector<std::string>& more) {
   AdapterPlan plan;
   plan.base = spec;
   if (weights::is_adapter_folder(spec)) {
     plan.own = spec;
     plan.items.push_back({weights::load_adapter(spec), 1.0});
-    plan.base = peft_plan_detail::find_base(plan.own, plan.items.front().adapter.config.base_model_name_or_path);
+    plan.base = base_of_adapter(plan.own).string();
+    if (plan.base.empty()) peft_plan_detail::no_base(plan.own, plan.items.front().adapter.config.base_model_name_or_path);
   }
   for (const auto& word : more) {
     const auto [folder, weight] = peft_plan_detail::parse_weight(word);

@@ -22,6 +22,10 @@ struct AdapterPlan {
   std::filesystem::path folder_with(const std::string& file) const;
 };
 
+// The checkpoint folder that an adapter was made for: under its base_model_name_or_path, as that stands, inside the adapter
+// or beside it. Empty when there is none here.
+std::filesystem::path base_of_adapter(const std::filesystem::path& adapter);
+
 // `spec`: as for load_bundle, or an adapter folder, whose base is found by its base_model_name_or_path (as it stands, or
 // beside the adapter). `more`: "DIR" or "DIR:weight". Throws UsageError when a base is not found and for a bad weight.
 AdapterPlan plan_adapters(const std::string& spec, const std::vector<std::string>& more);

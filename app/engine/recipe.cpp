@@ -235,6 +235,7 @@ void read_step(Section& recipe, Recipe& r) {
   if (const Json* json = recipe.find("ema")) read_ema(*json, r.ema);
   recipe.one_of("precision", r.precision, precision_names());
   recipe.flag("recompute", r.recompute);
+  recipe.flag("shard_optimizer", r.shard_optimizer);
   if (const Json* json = recipe.find("mixing")) read_mixing(*json, r.mixing);
   if (const Json* json = recipe.find("distillation")) read_distillation(*json, r.distillation);
   if (r.mixing.active() && !r.distillation.teacher.empty()) throw UsageError("recipe: give mixing or distillation.teacher, not both");
@@ -245,6 +246,7 @@ void write_step(const Recipe& r, Json& json) {
   json["ema"] = {{"decay", r.ema.decay}, {"warmup", r.ema.warmup}};
   json["precision"] = r.precision;
   json["recompute"] = r.recompute;
+  json["shard_optimizer"] = r.shard_optimizer;
   json["mixing"] = {{"mixup", r.mixing.mixup}, {"cutmix", r.mixing.cutmix}, {"probability", r.mixing.probability}};
   json["distillation"] = {{"teacher", r.distillation.teacher}, {"alpha", r.distillation.alpha}, {"temperature", r.distillation.temperature}};
 }

@@ -49,6 +49,7 @@ struct Recipe {
   ClipOptions clip;
   AverageOptions ema;
   std::string precision = "float32";  // bf16, fp16 (precision.h)
+  bool shard_optimizer = false;       // several processes: each keeps a share of the optimizer's state (sharded_optimizer.h)
   bool recompute = false;             // trade time for memory (recompute.h)
   MixingOptions mixing;
   DistillationOptions distillation;

@@ -136,8 +136,8 @@ std::string seeds_table(const Json& summary) {
   }
   Table table(columns);
   for (const auto& [metric, values] : summary.at("metrics").items()) {
-    std::vector<std::string> row{metric, figure_text(values.at("mean").get<double>()),
-                                 values.at("deviation").is_null() ? "" : figure_text(values.at("deviation").get<double>())};
+    const Spread over = spread(values.at("values").get<std::vector<double>>());
+    std::vector<std::string> row{metric, figure_text(over.mean), deviation_text(over)};
     for (const auto& run : summary.at("runs")) {
       if (!run.contains("metrics")) continue;
       const auto value = figure(run.at("metrics"), metric);

@@ -25,6 +25,13 @@ Tensors with_prefix(const Tensors& all, const std::string& prefix) {
   return part;
 }
 
+// Where the other ranks' tensors arrive.
+Tensors on_cpu(const Tensors& tensors) {
+  Tensors moved;
+  for (const auto& [name, tensor] : tensors) moved[name] = tensor.cpu();
+  return moved;
+}
+
 }  // namespace sharing_detail
 
 std::span<const int64_t> share_of(std::span<const int64_t> examples, const Ranks& ranks) {
@@ -37,7 +44,7 @@ void MetricsGatherer::add(const Tensors& outputs, const Tensors& batch, std::spa
   namespace d = sharing_detail;
   if (ranks_.size() == 1) return metrics_.add(outputs, batch, indices);
   if (ranks_.first()) {
-    if (!indices.empty()) metrics_.add(outputs, batch, indices);
+    if (!indices.empty()) metrics_.add(d::on_cpu(outputs), d::on_cpu(batch), indices);
     const auto all = ranks_.gather("");
     for (size_t rank = 1; rank < all.size(); ++rank) {
       if (all[rank].empty()) continue;

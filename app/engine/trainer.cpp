@@ -14,6 +14,8 @@
 #include "app/engine/checkpoints.h"
 #include "app/engine/evaluator.h"
 #include "app/engine/interrupt.h"
+#include "app/engine/sharing.h"
+#include "app/engine/tensor_bytes.h"
 #include "app/engine/training_log.h"
 #include "app/engine/training_setup.h"
 #include "app/engine/training_step.h"
@@ -87,8 +89,11 @@ struct Position {
 
 class Training {
  public:
-  Training(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start)
-      : recipe_(recipe), device_(device), start_mode_(start), folder_(out, start) {}
+  Training(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks)
+      : recipe_(recipe), device_(device), start_mode_(start), ranks_(ranks) {
+    if (ranks.first()) folder_.emplace(out, start);
+    path_ = ranks.broadcast(folder_ ? folder_->path().string() : "");
+  }
 
   TrainingResult run();
 
@@ -97,10 +102,17 @@ class Training {
   void resume(const Resumable& checkpoint);
   int64_t total_steps() const;
   double learning_rate() const;
-  int64_t examples_per_step() const { return recipe_.batch_size * recipe_.accumulate; }
+  int64_t examples_per_batch() const { return recipe_.batch_size * ranks_.size(); }  // on all ranks
+  int64_t examples_per_step() const { return examples_per_batch() * recipe_.accumulate; }
+  void agree();
+  std::optional<Resumable> find_checkpoint();
+  void share_buffers();
+  EvaluationOptions evaluation(const std::string& title, std::span<const int64_t> subset) const {
+    return {recipe_.batch_size, static_cast<int>(recipe_.workers), title, subset, &ranks_};
+  }
 
   void train_epoch();
-  void take_step(data::Loader& loader, int64_t batches, Progress& progress);
+  void take_step(data::Loader& loader, int64_t batches);
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
@@ -113,18 +125,21 @@ class Training {
   TrainingResult finished();
 
   double seconds() const { return position_.seconds + seconds_since(sitting_); }
-  bool out_of_time() const { return recipe_.max_minutes > 0 && seconds() > recipe_.max_minutes * 60; }
-  bool stopping() const { return interrupt_.requested() || out_of_time(); }
+  bool stopping() const { return interrupted_ || out_of_time_; }
 
   const Recipe recipe_;
   const at::Device device_;
   const RunFolder::Start start_mode_;
-  RunFolder folder_;
+  const Ranks& ranks_;
+  std::filesystem::path path_;       // of the run
+  std::optional<RunFolder> folder_;  // rank 0 alone writes there
   Interrupt interrupt_;
+  bool interrupted_ = false, out_of_time_ = false, save_by_clock_ = false;  // what the ranks agreed on after the last step
   TrainingSetup setup_;
   std::unique_ptr<TrainingStep> step_;
-  std::unique_ptr<TrainingLog> log_;
+  std::unique_ptr<TrainingLog> log_;  // rank 0
   Position position_;
+  std::string figures_;  // of the last step, for the progress bar
   int64_t steps_per_epoch_ = 0, log_every_ = 1;
   Clock::time_point sitting_ = Clock::now(), saved_ = Clock::now();
 };
@@ -140,19 +155,47 @@ double Training::learning_rate() const {
 
 void Training::begin() {
   setup_ = open_training(recipe_, device_);
-  step_ = std::make_unique<TrainingStep>(recipe_, *setup_.task, setup_.bundle);
+  step_ = std::make_unique<TrainingStep>(recipe_, *setup_.task, setup_.bundle, ranks_);
   const auto examples = static_cast<int64_t>(setup_.train_indices.size());
   steps_per_epoch_ = (examples + examples_per_step() - 1) / examples_per_step();
   log_every_ = std::max<int64_t>(1, total_steps() / 200);
-  const auto checkpoint = start_mode_ == RunFolder::Start::resume ? newest_checkpoint(folder_.path()) : std::nullopt;
-  weights::write_file_atomically(folder_.path() / "recipe.json", write_recipe(recipe_).dump(2) + "\n");
-  at::manual_seed(recipe_.seed);
+  const auto checkpoint = start_mode_ == RunFolder::Start::resume ? find_checkpoint() : std::nullopt;
+  if (ranks_.first()) weights::write_file_atomically(path_ / "recipe.json", write_recipe(recipe_).dump(2) + "\n");
+  at::manual_seed(recipe_.seed + static_cast<uint64_t>(ranks_.rank()));  // dropout differs between ranks
   if (checkpoint) resume(*checkpoint);
-  log_ = std::make_unique<TrainingLog>(folder_.path() / "log.jsonl", checkpoint ? checkpoint->state.values.at("log_bytes").get<int64_t>() : 0);
-  if (!checkpoint) log_->events().text("recipe", 0, "```json\n" + write_recipe(recipe_).dump(2) + "\n```");
+  ranks_.broadcast(setup_.bundle.model->parameters());
+  share_buffers();
+  if (ranks_.first()) {
+    log_ = std::make_unique<TrainingLog>(path_ / "log.jsonl", checkpoint ? checkpoint->state.values.at("log_bytes").get<int64_t>() : 0);
+    if (!checkpoint) log_->events().text("recipe", 0, "```json\n" + write_recipe(recipe_).dump(2) + "\n```");
+  }
   spdlog::info("training {} on {} examples of {}: {} steps of {}", recipe_.model, examples, recipe_.data, total_steps(), examples_per_step());
   if (checkpoint) spdlog::info("going on after step {} (epoch {}), from {}", position_.step, position_.epoch, checkpoint->folder.string());
   sitting_ = saved_ = Clock::now();
+}
+
+// Rank 0 comes first, because it clears away what a cut-off save has left.
+std::optional<Resumable> Training::find_checkpoint() {
+  std::optional<Resumable> found;
+  if (ranks_.first()) found = newest_checkpoint(path_);
+  ranks_.barrier();
+  if (!ranks_.first()) found = newest_checkpoint(path_);
+  ranks_.require_same("newest checkpoint", found ? found->folder.filename().string() : "none");
+  return found;
+}
+
+// Running statistics follow each rank's own examples; those of rank 0 are used and saved.
+void Training::share_buffers() { ranks_.broadcast(setup_.bundle.model->buffers()); }
+
+// Clocks and signals differ between ranks: rank 0's clock counts, and a signal to any of them.
+void Training::agree() {
+  const bool late = recipe_.max_minutes > 0 && seconds() > recipe_.max_minutes * 60;
+  const bool save = recipe_.checkpoint.every_minutes > 0 && seconds_since(saved_) > recipe_.checkpoint.every_minutes * 60;
+  std::array<double, 3> votes = {interrupt_.requested() ? 1.0 : 0.0, ranks_.first() && late ? 1.0 : 0.0, ranks_.first() && save ? 1.0 : 0.0};
+  ranks_.all_reduce_sum(votes);
+  interrupted_ = votes[0] > 0;
+  out_of_time_ = votes[1] > 0;
+  save_by_clock_ = votes[2] > 0;
 }
 
 void Training::resume(const Resumable& checkpoint) {
@@ -162,58 +205,70 @@ void Training::resume(const Resumable& checkpoint) {
     throw UsageError("--resume: " + recipe_.data + " has " + std::to_string(examples) + " training examples; the run was begun with " +
                      values.at("examples").dump() + " (the data must be the same; begin a new run with --out)");
   }
+  if (const int begun = values.value("processes", 1); begun != ranks_.size()) {
+    throw UsageError("--resume: the run was begun with " + std::to_string(begun) + " processes, and these are " + std::to_string(ranks_.size()) +
+                     ": its batches would be others (resume with as many)");
+  }
   if (values.at("threads").get<int>() != at::get_num_threads() && device_.is_cpu()) {
     spdlog::warn("the run was begun with {} threads and goes on with {}: the last bits of its weights may differ", values.at("threads").get<int>(), at::get_num_threads());
   }
   position_ = Position::from(values.at("position"));
   restore_network(setup_.bundle, checkpoint.folder);
   step_->load_state(checkpoint.state.tensors);
-  restore_generator(at::kCPU, checkpoint.state.tensors.at("random.cpu"));
-  if (const auto saved = checkpoint.state.tensors.find("random.device"); saved != checkpoint.state.tensors.end() && device_.is_cuda()) {
+  const std::string of_rank = ranks_.first() ? "" : "." + std::to_string(ranks_.rank());
+  restore_generator(at::kCPU, checkpoint.state.tensors.at("random.cpu" + of_rank));
+  if (const auto saved = checkpoint.state.tensors.find("random.device" + of_rank); saved != checkpoint.state.tensors.end() && device_.is_cuda()) {
     restore_generator(device_, saved->second);
   }
 }
 
+// The generators' states of all ranks, on rank 0.
+Tensors random_states(at::Device device, const Ranks& ranks) {
+  Tensors own = {{"random.cpu", at::globalContext().defaultGenerator(at::kCPU).get_state()}};
+  if (device.is_cuda()) own["random.device"] = at::globalContext().defaultGenerator(device).get_state();
+  const auto all = ranks.gather(ranks.first() ? "" : tensors_to_bytes(own));
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    for (const auto& [name, tensor] : tensors_from_bytes(all[rank])) own[name + "." + std::to_string(rank)] = tensor;
+  }
+  return own;
+}
+
 void Training::save_state() {
   TrainingState state;
+  state.tensors = step_->state();
+  for (const auto& [name, tensor] : random_states(device_, ranks_)) state.tensors[name] = tensor;
+  saved_ = Clock::now();
+  if (!ranks_.first()) return;
   Position now = position_;
   now.seconds = seconds();
   state.values = {{"position", now.json()}, {"examples", setup_.train_indices.size()}, {"threads", at::get_num_threads()},
-                  {"device", device_.str()}, {"log_bytes", log_->bytes()}};
-  state.tensors = step_->state();
-  state.tensors["random.cpu"] = at::globalContext().defaultGenerator(at::kCPU).get_state();
-  if (device_.is_cuda()) state.tensors["random.device"] = at::globalContext().defaultGenerator(device_).get_state();
-  save_checkpoint(folder_.path(), position_.step, setup_.bundle, state, recipe_.checkpoint.keep);
-  folder_.keep();
-  saved_ = Clock::now();
+                  {"processes", ranks_.size()}, {"device", device_.str()}, {"log_bytes", log_->bytes()}};
+  save_checkpoint(path_, position_.step, setup_.bundle, state, recipe_.checkpoint.keep);
+  folder_->keep();
 }
 
 bool Training::save_is_due() const {
   const auto& when = recipe_.checkpoint;
   if (when.every_steps > 0 && position_.step % when.every_steps == 0) return true;
-  return when.every_minutes > 0 && seconds_since(saved_) > when.every_minutes * 60;
+  return save_by_clock_;
 }
 
 void Training::log_step(double lr, double gradient_norm) {
-  log_->add(StepLog{position_.step, static_cast<double>(position_.step) / static_cast<double>(steps_per_epoch_),
+  if (log_) log_->add(StepLog{position_.step, static_cast<double>(position_.step) / static_cast<double>(steps_per_epoch_),
                     position_.logged_loss / static_cast<double>(position_.logged_steps), lr, gradient_norm, seconds()});
   position_.logged_loss = 0;
   position_.logged_steps = 0;
 }
 
-void Training::take_step(data::Loader& loader, int64_t batches, Progress& progress) {
+void Training::take_step(data::Loader& loader, int64_t batches) {
   std::vector<Tensors> parts;
-  int64_t examples = 0;
-  for (int64_t i = 0; i < batches; ++i) {
-    parts.push_back(to_device(*loader.next(), device_));
-    examples += parts.back().begin()->second.size(0);
-  }
+  for (int64_t i = 0; i < batches; ++i) parts.push_back(to_device(*loader.next(), device_));
   const double lr = learning_rate();
   StepResult result;
   try {
     result = step_->run(parts, lr);
   } catch (const std::runtime_error& error) {
-    const auto saved = list_checkpoints(folder_.path());
+    const auto saved = list_checkpoints(path_);
     throw std::runtime_error("training stopped at step " + std::to_string(position_.step + 1) + ": " + error.what() +
                              (saved.empty() ? "; no checkpoint was saved before" : "; the last good checkpoint is " + saved.back().string()));
   }
@@ -223,42 +278,48 @@ void Training::take_step(data::Loader& loader, int64_t batches, Progress& progre
   position_.logged_loss += result.loss;
   ++position_.epoch_steps;
   ++position_.logged_steps;
-  progress.add(examples, "loss " + fixed_text(result.loss, 3) + "  lr " + short_number(lr));
-  if (position_.step % log_every_ == 0 || position_.step == total_steps() || out_of_time()) log_step(lr, result.gradient_norm);
+  figures_ = "loss " + fixed_text(result.loss, 3) + "  lr " + short_number(lr);
+  agree();
+  if (position_.step % log_every_ == 0 || position_.step == total_steps() || out_of_time_) log_step(lr, result.gradient_norm);
 }
 
 void Training::train_epoch() {
   auto order = setup_.train_indices;
   const uint64_t seed = epoch_seed(recipe_.seed, position_.epoch);
   shuffle(order, seed);
-  const auto total = static_cast<int64_t>(order.size()), size = recipe_.batch_size;
+  const auto total = static_cast<int64_t>(order.size()), size = examples_per_batch();
   const auto indices = [&](int64_t number) { return std::span(order).subspan(number * size, std::min(size, total - number * size)); };
   const int64_t done = position_.batches;  // in an earlier sitting
   const int64_t all = std::min((total + size - 1) / size, done + (total_steps() - position_.step) * recipe_.accumulate);
-  data::Loader loader(all - done, [&](int64_t number) { return setup_.data->get(indices(done + number), /*training=*/true, seed); },
-                      static_cast<int>(recipe_.workers));
+  data::Loader loader(all - done, [&](int64_t number) {
+    const auto own = share_of(indices(done + number), ranks_);
+    return own.empty() ? Tensors() : setup_.data->get(own, /*training=*/true, seed);
+  }, static_cast<int>(recipe_.workers));
   setup_.bundle.model->train();
   Progress progress("epoch " + std::to_string(position_.epoch) + "/" + std::to_string(recipe_.epochs), std::min((all - done) * size, total - done * size), "examples");
   progress.also([this] { return memory_text(device_); });
   const auto start = Clock::now();
+  agree();
   while (position_.batches < all && !stopping()) {
-    take_step(loader, std::min(recipe_.accumulate, all - position_.batches), progress);
+    const int64_t before = std::min(position_.batches * size, total);
+    take_step(loader, std::min(recipe_.accumulate, all - position_.batches));
+    progress.add(std::min(position_.batches * size, total) - before, figures_);
     if (save_is_due()) save_state();
   }
   progress.finish();
-  if (!interrupt_.requested()) finish_epoch(seconds_since(start));
+  if (!interrupted_) finish_epoch(seconds_since(start));
 }
 
 void Training::finish_epoch(double seconds) {
   EpochLog line{position_.epoch, position_.step, position_.epoch_loss / static_cast<double>(std::max<int64_t>(position_.epoch_steps, 1)), seconds, nullptr};
-  position_.done = position_.step >= total_steps() || position_.epoch >= recipe_.epochs || out_of_time();
+  position_.done = position_.step >= total_steps() || position_.epoch >= recipe_.epochs || out_of_time_;
   measure_epoch(line, position_.done);
   const int64_t patience = recipe_.early_stopping.patience;
   if (patience > 0 && position_.worse >= patience && !position_.done) {
     spdlog::info("no better {} in {} measurements: stopping early", setup_.task->primary_metric(), patience);
     position_.done = true;
   }
-  log_->add(line);
+  if (log_) log_->add(line);
   std::string text = "epoch " + std::to_string(line.epoch) + ": loss " + fixed_text(line.train_loss, 4);
   if (!line.validation.is_null()) {
     text += ", validation " + setup_.task->primary_metric() + " " + fixed_text(line.validation.at(setup_.task->primary_metric()).get<double>(), 4);
@@ -272,16 +333,16 @@ void Training::finish_epoch(double seconds) {
 }
 
 void Training::measure_epoch(EpochLog& line, bool last) {
+  share_buffers();
   const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation evaluation = evaluate(*setup_.task, setup_.bundle, setup_.validation(),
-                                         {recipe_.batch_size, static_cast<int>(recipe_.workers), "", setup_.validation_indices});
-  line.validation = evaluation.metrics;
-  if (better(evaluation.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
+  const Evaluation measured = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
+  line.validation = measured.metrics;
+  if (better(measured.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
 }
 
 bool Training::better(double figure) {
@@ -298,59 +359,59 @@ bool Training::better(double figure) {
 }
 
 void Training::save_best() {
-  save_bundle(setup_.bundle, folder_.path());
-  folder_.keep();
+  if (!folder_) return;
+  save_bundle(setup_.bundle, path_);
+  folder_->keep();
 }
 
 // The chosen checkpoint, read back from the disk: what is measured is what the user gets.
 Evaluation Training::measure_at_end() {
-  BundleOptions options;
-  options.task = setup_.task->head();
-  options.for_training = true;
-  setup_.bundle = load_bundle(folder_.path().string(), device_, options);
-  return evaluate(*setup_.task, setup_.bundle, *setup_.eval_data, {recipe_.batch_size, static_cast<int>(recipe_.workers), "evaluation", {}});
+  ranks_.barrier();  // until rank 0 has written it
+  restore_network(setup_.bundle, path_);  // into the network at hand: the opened data refer to its bundle
+  return evaluate(*setup_.task, setup_.bundle, *setup_.eval_data, evaluation("evaluation", {}));
 }
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(folder_.path() / "config.json")) {  // something that runs, at least
+  if (!on_disk(path_ / "config.json")) {  // something that runs, at least
     const AveragedWeights averaged(step_->average());
     save_best();
   }
-  const std::string out = folder_.path().string();
+  const std::string out = path_.string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},
           true};
 }
 
 TrainingResult Training::finished() {
-  log_->history().seconds = seconds();
+  if (log_) log_->history().seconds = seconds();
   const bool on_training_data = setup_.measures_training_data(recipe_);
   if (on_training_data) spdlog::warn("{} has one split only: the figures below are of the training examples themselves", recipe_.data);
   const Evaluation final = measure_at_end();
+  if (!ranks_.first()) return {};
   log_->add_final(final.metrics);
   const std::string split = setup_.eval_data->split();
   Json metrics = final.metrics;
   if (!split.empty()) metrics[split] = final.metrics;
   TrainingResult result;
-  result.json = {{"out", folder_.path().string()}, {"epochs", static_cast<int64_t>(log_->history().epochs.size())}, {"steps", position_.step},
+  result.json = {{"out", path_.string()}, {"epochs", static_cast<int64_t>(log_->history().epochs.size())}, {"steps", position_.step},
                  {"seconds", log_->history().seconds}, {"metrics", metrics},
                  {"best", {{"epoch", position_.best_epoch}, {"chosen_by", position_.best ? "validation " + setup_.task->primary_metric() : "last epoch"},
                            {"validation", position_.best ? Json(*position_.best) : Json(nullptr)}}},
                  {"evaluated_on", on_training_data ? "train" : split.empty() ? "evaluation data" : split},
                  {"samples", final.samples}, {"interrupted", false}};
-  write_training_report(folder_.path(), {recipe_, setup_.bundle, log_->history(), final, *setup_.eval_data, result.json, setup_.task->primary_metric()});
-  weights::write_file_atomically(folder_.path() / "results.json", result.json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  if (!recipe_.checkpoint.keep_after) remove_checkpoints(folder_.path());
-  folder_.finish();
+  write_training_report(path_, {recipe_, setup_.bundle, log_->history(), final, *setup_.eval_data, result.json, setup_.task->primary_metric()});
+  weights::write_file_atomically(path_ / "results.json", result.json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  if (!recipe_.checkpoint.keep_after) remove_checkpoints(path_);
+  folder_->finish();
   return result;
 }
 
 TrainingResult Training::run() {
   keep_freed_memory();
   begin();
-  while (!position_.done && !interrupt_.requested()) train_epoch();
-  return interrupt_.requested() && !position_.done ? interrupted() : finished();
+  while (!position_.done && !interrupted_) train_epoch();
+  return interrupted_ && !position_.done ? interrupted() : finished();
 }
 
 // Keys that change how long a run takes or when it saves, not what it learns.
@@ -382,7 +443,7 @@ std::vector<std::string> differences_from_begun(const Recipe& recipe, const std:
   return lines;
 }
 
-TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start) {
+TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks) {
   if (start == RunFolder::Start::resume && RunFolder::begun(out)) {
     std::string text;
     for (const auto& line : differences_from_begun(recipe, out)) text += "\n  " + line;
@@ -395,7 +456,15 @@ TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at:
       return {read_json(out / "results.json"), false};
     }
   }
-  return trainer_detail::Training(recipe, out, device, start).run();
+  try {
+    ranks.require_same("recipe", write_recipe(recipe).dump());
+    return trainer_detail::Training(recipe, out, device, start, ranks).run();
+  } catch (const RankFailure&) {
+    throw;
+  } catch (const std::exception& error) {
+    ranks.leave(error.what());
+    throw;
+  }
 }
 
 }  // namespace zoo::app

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 
+#include "app/engine/ranks.h"
 #include "app/engine/recipe.h"
 #include "app/engine/run_folder.h"
 #include "app/tasks/task.h"
@@ -18,7 +19,10 @@ struct TrainingResult {
 // chooses. Start::resume goes on from the newest of out/checkpoints/: on the CPU, with as many threads, to the same weights bit
 // for bit as without the interruption. Throws UsageError for a recipe that does not fit, or is not the one that was begun;
 // std::runtime_error for a loss that is not a number.
-TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start);
+// With several ranks all call this; each takes recipe.batch_size examples a step, and `out` lies where all can read it. Rank 0
+// alone writes and talks. Throws RankFailure when another one died.
+TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start,
+                     const Ranks& ranks = Ranks());
 
 // "epochs: 10 -> 20", a line for each key in which the recipe differs from the one that was begun in `run`, apart from keys
 // that change nothing of the result (loader threads, time limit, when to save).

@@ -26,8 +26,10 @@ Tensors with_prefix(const Tensors& all, const std::string& prefix) {
 
 }  // namespace training_step_detail
 
-TrainingStep::TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle)
-    : recipe_(recipe), task_(task), bundle_(bundle), loss_options_(recipe.options), optimizer_(make_optimizer(recipe.optimizer, *bundle.model)) {
+TrainingStep::TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle, const Ranks& ranks)
+    : recipe_(recipe), task_(task), bundle_(bundle), ranks_(ranks), loss_options_(recipe.options),
+      optimizer_(recipe.optimizer, *bundle.model, ranks, recipe.shard_optimizer),
+      reducer_(ranks, optimizer_.parameters(), /*overlap=*/!recipe.recompute) {
   loss_options_["label_smoothing"] = recipe.label_smoothing;
   if (recipe.ema.decay > 0.0) average_.emplace(recipe.ema, *bundle.model);
   if (recipe.precision == "fp16") scaler_.emplace(LossScaler::Options{}, bundle.device);
@@ -53,26 +55,32 @@ at::Tensor TrainingStep::loss_of(const Tensors& batch) {
 
 double TrainingStep::accumulate(std::span<const Tensors> batches) {
   double terms = 0;
-  for (const auto& batch : batches) terms += task_.loss_terms(batch);
+  for (const auto& batch : batches) terms += batch.empty() ? 0.0 : task_.loss_terms(batch);
+  ranks_.all_reduce_sum(std::span(&terms, 1));
+  const bool alone = batches.size() == 1 && ranks_.size() == 1;
   double total = 0;
-  for (const auto& batch : batches) {
-    at::Tensor loss = loss_of(batch);
-    if (batches.size() > 1) loss = loss * (task_.loss_terms(batch) / terms);
-    (scaler_ ? scaler_->scale(loss) : loss).backward();
-    total += loss.item<double>();
+  for (size_t i = 0; i < batches.size(); ++i) {
+    at::Tensor loss;
+    if (!batches[i].empty()) {
+      loss = loss_of(batches[i]);
+      if (!alone) loss = loss * (task_.loss_terms(batches[i]) / terms);
+      total += loss.item<double>();
+    }
+    reducer_.backward(scaler_ && loss.defined() ? scaler_->scale(loss) : loss, /*last=*/i + 1 == batches.size());
   }
+  ranks_.all_reduce_sum(std::span(&total, 1));
   return total;
 }
 
 StepResult TrainingStep::run(std::span<const Tensors> batches, double lr) {
-  optimizer_->zero_grad();
+  optimizer_.zero_grad();
   StepResult result;
   result.loss = accumulate(batches);
-  result.left_out = scaler_ && !scaler_->unscale(optimizer_->parameters());
+  result.left_out = scaler_ && !scaler_->unscale(optimizer_.parameters());
   if (!result.left_out) {
-    result.gradient_norm = clip_gradients(optimizer_->parameters(), recipe_.clip);
+    result.gradient_norm = clip_gradients(optimizer_.parameters(), recipe_.clip);
     refuse_if_not_finite(result, batches);
-    optimizer_->step(lr);
+    optimizer_.step(lr);
     if (average_) average_->update();
   }
   if (scaler_) scaler_->update();
@@ -82,7 +90,7 @@ StepResult TrainingStep::run(std::span<const Tensors> batches, double lr) {
 void TrainingStep::refuse_if_not_finite(const StepResult& result, std::span<const Tensors> batches) const {
   if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
   std::string where;
-  for (size_t i = 0; where.empty() && i < batches.size(); ++i) where = first_bad_tensor(batches[i]);
+  for (size_t i = 0; where.empty() && i < batches.size(); ++i) where = batches[i].empty() ? "" : first_bad_tensor(batches[i]);
   throw std::runtime_error("the loss is " + std::to_string(result.loss) + " and the gradients' norm " + std::to_string(result.gradient_norm) +
                            (where.empty() ? "" : "; the first tensor that is not finite: " + where) +
                            " (a lower optimizer.lr, schedule.warmup_share or clip_norm may help)");
@@ -111,14 +119,14 @@ std::string TrainingStep::first_bad_tensor(const Tensors& batch) const {
 
 Tensors TrainingStep::state() const {
   Tensors state;
-  training_step_detail::add_with_prefix(state, "optimizer.", optimizer_->state());
+  training_step_detail::add_with_prefix(state, "optimizer.", optimizer_.state());
   if (average_) training_step_detail::add_with_prefix(state, "average.", average_->state());
   if (scaler_) training_step_detail::add_with_prefix(state, "scaler.", scaler_->state());
   return state;
 }
 
 void TrainingStep::load_state(const Tensors& state) {
-  optimizer_->load_state(training_step_detail::with_prefix(state, "optimizer."));
+  optimizer_.load_state(training_step_detail::with_prefix(state, "optimizer."));
   if (average_) average_->load_state(training_step_detail::with_prefix(state, "average."));
   if (scaler_) scaler_->load_state(training_step_detail::with_prefix(state, "scaler."));
 }

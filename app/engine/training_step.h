@@ -4,9 +4,10 @@
 #include <span>
 
 #include "app/engine/ema.h"
-#include "app/engine/optimizer.h"
+#include "app/engine/gradient_reducer.h"
 #include "app/engine/precision.h"
 #include "app/engine/recipe.h"
+#include "app/engine/sharded_optimizer.h"
 #include "app/tasks/task.h"
 
 namespace zoo::app {
@@ -19,15 +20,16 @@ struct StepResult {
 
 class TrainingStep {
  public:
-  TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle);
+  TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle, const Ranks& ranks);
 
-  // Several batches count as the one large batch that they make together: each weighs by its terms (Task::loss_terms).
+  // Several batches, here and on other ranks, count as the one large batch that they make together: each weighs by its terms
+  // (Task::loss_terms). All ranks give equally many batches; an empty one stands for no examples.
   // Throws std::runtime_error when the loss or the gradients are not finite; the network is unchanged then.
   StepResult run(std::span<const Tensors> batches, double lr);
 
   WeightAverage* average() { return average_ ? &*average_ : nullptr; }  // null without "ema"
 
-  // What an exact resume needs.
+  // What an exact resume needs; complete on rank 0. Collective.
   Tensors state() const;
   void load_state(const Tensors& state);
 
@@ -40,8 +42,10 @@ class TrainingStep {
   const Recipe& recipe_;
   const Task& task_;
   Bundle& bundle_;
+  const Ranks& ranks_;
   Json loss_options_;
-  std::unique_ptr<Optimizer> optimizer_;
+  ShardedOptimizer optimizer_;
+  GradientReducer reducer_;
   std::optional<WeightAverage> average_;
   std::optional<LossScaler> scaler_;  // float16 only
   std::optional<Distillation> distillation_;

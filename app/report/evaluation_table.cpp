@@ -10,6 +10,14 @@ namespace evaluation_table_detail {
 
 std::string number_text(double value, bool exact) { return exact ? Json(value).dump() : figure_text(value); }
 
+// For people the first line of a message, and not all of it if it is long: the log and the JSON have the rest.
+std::string error_text(const std::string& message, bool exact) {
+  constexpr size_t kMost = 120;
+  if (exact) return message;
+  const std::string line = message.substr(0, message.find('\n'));
+  return line.size() <= kMost ? line : line.substr(0, kMost) + " ...";
+}
+
 std::vector<std::string> metrics_of(const Json& results, bool exact) {
   std::vector<std::string> names;
   for (const auto& result : results) {
@@ -53,7 +61,7 @@ Table evaluation_table(const Json& results, bool exact) {
     const bool measured = result.contains("metrics");
     row.push_back(measured ? result.at("samples").dump() : "");
     row.push_back(!measured ? "" : exact ? result.at("seconds").dump() : duration_text(result.at("seconds").get<double>()));
-    if (failed) row.push_back(result.value("error", ""));
+    if (failed) row.push_back(d::error_text(result.value("error", ""), exact));
     table.add(std::move(row));
   }
   return table;

@@ -76,9 +76,15 @@ Spread spread(const std::vector<double>& values) {
   return result;
 }
 
+std::string deviation_text(const Spread& spread) {
+  if (spread.count < 2) return "";
+  const double size = std::abs(spread.mean);
+  return size >= 0.01 && size < 1000 && spread.deviation >= 0.00005 ? fixed_text(spread.deviation, 4) : figure_text(spread.deviation);
+}
+
 std::string spread_text(const Spread& spread) {
   if (spread.count == 0) return "";
-  return spread.count == 1 ? figure_text(spread.mean) : figure_text(spread.mean) + " ± " + figure_text(spread.deviation);
+  return figure_text(spread.mean) + (spread.deviation == 0 ? "" : " ± " + deviation_text(spread));
 }
 
 }  // namespace zoo::app

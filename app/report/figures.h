@@ -27,6 +27,7 @@ struct Spread {
   size_t count = 0;
 };
 Spread spread(const std::vector<double>& values);
-std::string spread_text(const Spread& spread);  // "0.3861 ± 0.0012", one value without deviation
+std::string deviation_text(const Spread& spread);  // with the decimals of the mean; empty for one value
+std::string spread_text(const Spread& spread);     // "0.3861 ± 0.0012"; without deviation where all values are alike
 
 }  // namespace zoo::app

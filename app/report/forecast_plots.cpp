@@ -23,6 +23,12 @@ bool is_series(const Tensors& tensors, const char* name) {
   return found != tensors.end() && found->second.defined() && found->second.dim() == 3;
 }
 
+// The data's own words for a window, else its number.
+std::string title_of(const Dataset& data, int64_t index) {
+  const std::string words = data.describe(index);
+  return words == std::to_string(index) ? "window " + words : words;
+}
+
 // Targets stand last among the columns, both of the series and of the forecast.
 Plot window_plot(const Tensors& batch, const at::Tensor& forecast, int64_t target_column, const std::string& title) {
   const at::Tensor& target = batch.at("target");
@@ -52,7 +58,7 @@ std::vector<Plot> forecast_plots(const Task& task, const Bundle& bundle, const D
     if (!d::is_series(outputs, "forecast") || outputs.at("forecast").size(2) < batch.at("target").size(2)) return {};
     const int64_t columns = batch.at("target").size(2), column = columns - 1 - i % columns;
     const std::string which = columns > 1 ? ", target " + std::to_string(column + 1) + " of " + std::to_string(columns) : "";
-    plots.push_back(d::window_plot(batch, outputs.at("forecast"), column, "window " + data.describe(index[0]) + which));
+    plots.push_back(d::window_plot(batch, outputs.at("forecast"), column, d::title_of(data, index[0]) + which));
   }
   return plots;
 }

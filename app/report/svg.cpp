@@ -113,7 +113,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
   const double power = std::pow(10.0, std::floor(std::log10(rough))), lead = rough / power;
   const double step = power * (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 5 ? 5 : 10);
   std::vector<double> ticks;
-  for (double k = std::ceil(low / step - 1e-9); k * step <= high + step * 1e-9; ++k) ticks.push_back(k * step);
+  for (double k = std::ceil(low / step - 1e-9); k * step <= high + step * 1e-9; ++k) ticks.push_back(k * step + 0.0);  // never -0
   return ticks;
 }
 

@@ -40,7 +40,7 @@ void mask(const T* x, T* out, int64_t count, uint64_t seed, uint32_t threshold, 
   });
 }
 
-at::Tensor apply(const at::Tensor& x, uint64_t seed, int64_t threshold) {
+at::Tensor masked(const at::Tensor& x, uint64_t seed, int64_t threshold) {
   const at::Tensor dense = x.contiguous(), out = at::empty_like(dense);
   const auto scale = static_cast<float>(kSteps / (kSteps - static_cast<double>(threshold)));
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, dense.scalar_type(), "dropout", [&] {
@@ -53,11 +53,11 @@ struct Function : torch::autograd::Function<Function> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, int64_t seed, int64_t threshold) {
     context->saved_data["seed"] = seed;
     context->saved_data["threshold"] = threshold;
-    return apply(x, static_cast<uint64_t>(seed), threshold);
+    return masked(x, static_cast<uint64_t>(seed), threshold);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
     const auto seed = static_cast<uint64_t>(context->saved_data["seed"].toInt());
-    return {apply(grads[0], seed, context->saved_data["threshold"].toInt()), at::Tensor(), at::Tensor()};
+    return {masked(grads[0], seed, context->saved_data["threshold"].toInt()), at::Tensor(), at::Tensor()};
   }
 };
 

@@ -22,8 +22,9 @@ at::Tensor features(const at::Tensor& dot, const at::Tensor& half, const at::Ten
 at::Tensor orthogonal_features(int64_t features, int64_t width) {
   std::vector<at::Tensor> blocks;
   for (int64_t rows = 0; rows < features; rows += width) {
-    const auto q = std::get<0>(at::linalg_qr(at::randn({width, width})));
-    blocks.push_back(q.t().slice(0, 0, std::min(width, features - rows)));
+    const auto [q, r] = at::linalg_qr(at::randn({width, width}));
+    const at::Tensor even = q * r.diagonal().sign();  // LAPACK's signs prefer directions; with R's taken out none is (Mezzadri, 2007)
+    blocks.push_back(even.t().slice(0, 0, std::min(width, features - rows)));
   }
   const at::Tensor lengths = at::randn({features, width}).square().sum(-1, /*keepdim=*/true).sqrt();
   return lengths * at::cat(blocks);

@@ -5,7 +5,9 @@
 
 namespace zoo {
 
-// [features, width]: rows of Gaussian length, orthogonal within each block of `width` rows (section 2.4).
+// [features, width]: rows of Gaussian length and uniform direction, orthogonal within each block of `width` rows (section 2.4).
+// performer-pytorch keeps the signs of the QR decomposition, so its directions are not uniform and its estimate has a bias that
+// no number of features takes away.
 at::Tensor orthogonal_features(int64_t features, int64_t width);
 
 // x [B, heads, T, d], projection [m, d] -> positive features [B, heads, T, m] whose products estimate exp(q k^T / sqrt(d)) up to

@@ -6,10 +6,13 @@
 
 namespace zoo {
 
-PointwiseConvImpl::PointwiseConvImpl(int64_t in, int64_t out) : weight(param("weight", {out, in, 1})), bias(param("bias", {out})) {}
+PointwiseConvImpl::PointwiseConvImpl(int64_t in, int64_t out) {
+  weight = param("weight", {out, in, 1});
+  bias = param("bias", {out});
+}
 
 Tensor PointwiseConvImpl::forward(const Tensor& x) {
-  const Tensor y = linear(x, weight.squeeze(-1), bias);
+  const Tensor y = adapted(linear(x, weight.squeeze(-1), bias), x);
   if (Trace::active()) Trace::record(this, y.transpose(1, -1));
   return y;
 }

@@ -9,12 +9,14 @@ namespace zoo {
 
 // A convolution of kernel 1 along the tokens, which is a linear layer whose weight is stored as [out, in, 1]. Tokens stay on
 // the second axis: [B, T, in] -> [B, T, out]; a trace sees the reference's [B, out, T].
-class PointwiseConvImpl : public Module {
+class PointwiseConvImpl : public AdaptableLayer {
  public:
   PointwiseConvImpl(int64_t in, int64_t out);
   Tensor forward(const Tensor& x);
   void init() override;  // PyTorch's default: uniform in +-1/sqrt(in)
-  Tensor weight, bias;   // [out, in, 1], [out]
+  Tensor product(const Tensor& x, const Tensor& other) override { return linear(x, other.squeeze(-1), Tensor()); }
+  Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override { return linear(x, other.squeeze(-1), with); }
+  Tensor per_channel(const Tensor& values) const override { return values; }
 };
 ZOO_MODULE(PointwiseConv);
 

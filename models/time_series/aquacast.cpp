@@ -123,16 +123,24 @@ struct LayerImpl : Module {
 };
 ZOO_MODULE(Layer);
 
+// The tensors of a Layer and nothing else: no parts that run, train or take an adapter.
+struct TemplateImpl : Module {
+  explicit TemplateImpl(const Config& c) {
+    const auto layer = Layer(c);
+    for (const auto& item : layer->named_parameters()) param(item.key(), item.value().sizes(), /*trained=*/false);
+  }
+};
+ZOO_MODULE(Template);
+
 struct AquaCast : Model {
   Config cfg;
   explicit AquaCast(const Config& c) : cfg(c) {
     if (cfg.exo_future) exo_embedder = add("exo_embedder", Linear(cfg.pred_len, cfg.d_model));
-    for (auto& parameter : encoder_layer->parameters()) parameter.set_requires_grad(false);
   }
   Conv1d embedding1 = add("embedding1", Conv1d(cfg.enc_in, cfg.d_model / 4, cfg.kernel_size, cfg.stride));
   Conv1d embedding2 = add("embedding2", Conv1d(cfg.d_model / 4, cfg.d_model, cfg.kernel_size, cfg.stride));
   Linear exo_embedder{nullptr};
-  Layer encoder_layer = add("encoder_layer", Layer(cfg));
+  Template encoder_layer = add("encoder_layer", Template(cfg));
   std::vector<Layer> layers = add_n("transformer_encoder.layers", cfg.e_layers, [this](int64_t) { return Layer(cfg); });
   Linear decoder = add("decoder", Linear(cfg.d_model * (cfg.conv_length() + cfg.exo_future), cfg.pred_len * cfg.forecast_columns()));
 
@@ -151,10 +159,12 @@ struct AquaCast : Model {
   void init_weights() override {
     init_modules();
     at::NoGradGuard no_grad;
-    auto start = encoder_layer->named_parameters();  // torch's encoder is made of copies, so its layers start alike
-    for (auto& layer : layers) {
-      for (auto& item : layer->named_parameters()) item.value().copy_(start[item.key()]);
-    }
+    const auto start = layers.front()->named_parameters();  // torch's layers are copies of the template, so all start alike
+    const auto copy_to = [&](const torch::nn::Module& other) {
+      for (auto& item : other.named_parameters()) item.value().copy_(start[item.key()]);
+    };
+    for (auto& layer : layers) copy_to(*layer);
+    copy_to(*encoder_layer);
   }
 
  private:

@@ -2,9 +2,9 @@
 // (Khaniki & Manthouri, 2024, arXiv:2403.03606). An encoder whose attention is FAVOR+ and whose feed-forward part is a
 // bidirectional LSTM reads prices and their technical indicators (data/indicators.h).
 // No code and no sizes were published: this is a reading of the paper. Attention has the keys and numbers of performer-pytorch
-// 1.1.4 (SelfAttention), the LSTM those of torch.nn.LSTM; norms follow each part as in Vaswani et al. The head forecasts the
-// change from the last value, so that the naive forecast is where training starts. The random features are drawn once, kept in
-// the checkpoint and not redrawn.
+// 1.1.4 (SelfAttention), the LSTM those of torch.nn.LSTM; norms follow each part as in Vaswani et al. The head reads both ends of
+// the series and forecasts the change from the last value, so that training starts near the naive forecast. The random features
+// are drawn once, kept in the checkpoint and not redrawn.
 #include "models/blocks/attention.h"
 #include "models/blocks/favor.h"
 #include "models/blocks/layers.h"
@@ -108,7 +108,7 @@ struct PerformerBiLstm : Model {
   explicit PerformerBiLstm(const Config& c) : cfg(c) {}
   Linear embedding = add("embedding", Linear(cfg.enc_in, cfg.d_model));
   std::vector<Layer> layers = add_n("layers", cfg.e_layers, [this](int64_t) { return Layer(cfg); });
-  Linear head = add("head", Linear(cfg.d_model, cfg.pred_len * cfg.c_out));
+  Linear head = add("head", Linear(2 * cfg.d_model, cfg.pred_len * cfg.c_out));
   Tensor positions = sine_position_table(cfg.seq_len, cfg.d_model);  // [1, L, D], not in the checkpoint
 
   Tensors forward(const Tensors& inputs) override {
@@ -118,7 +118,9 @@ struct PerformerBiLstm : Model {
     Tensor x = embedding(series);
     x = at::dropout(x + positions.to(x.options()), cfg.dropout, is_training());
     for (auto& layer : layers) x = layer(x);
-    const Tensor change = head(x.select(1, -1)).view({x.size(0), cfg.pred_len, cfg.c_out});
+    // Where each direction of the LSTM has read the whole series.
+    const Tensor ends = at::cat({x.select(1, 0), x.select(1, -1)}, -1);  // [B, 2D]
+    const Tensor change = head(ends).view({x.size(0), cfg.pred_len, cfg.c_out});
     return {{"forecast", series.slice(1, -1).slice(2, -cfg.c_out) + change}};  // [B, H, Ct]
   }
 };

@@ -145,8 +145,10 @@ struct SelfAttentionImpl : Module {
   Linear out_proj = add("out_proj", Linear(cfg.d_model, cfg.d_model, /*with_bias=*/false));
 
   Tensor forward(const Tensor& x, const Tensor& mask, const std::pair<Tensor, Tensor>& turn) {
-    const Tensor q = rotate(q_norm(split_heads(q_proj(x), cfg.num_heads)), turn, cfg.rotary());
-    const Tensor k = rotate(k_norm(split_heads(k_proj(x), cfg.num_heads)), turn, cfg.rotary());
+    // The reference norms [B, heads, 1, T, d]: its axis of heads per group, of which there is always one.
+    const auto normed = [&](RmsNorm& by, const Tensor& y) { return by(split_heads(y, cfg.num_heads).unsqueeze(2)).squeeze(2); };
+    const Tensor q = rotate(normed(q_norm, q_proj(x)), turn, cfg.rotary());
+    const Tensor k = rotate(normed(k_norm, k_proj(x)), turn, cfg.rotary());
     const Tensor v = split_heads(v_proj(x), cfg.num_heads);
     return out_proj(merge_heads(attention(q, k, v, mask, is_training() ? cfg.attn_dropout_p : 0.0)));
   }

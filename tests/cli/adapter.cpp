@@ -79,6 +79,24 @@ TEST_CASE("an adapter is trained, evaluated, run, told and folded in", "[cli]") 
   CHECK(std::abs(alone - loss(scratch, quoted(scratch / "whole"))) < 1e-5);
 }
 
+TEST_CASE("remembered figures are of the adapters too", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  REQUIRE(zoo_program(train(scratch, "cct:tiny", "--epochs 1", "base")).code == 0);
+  REQUIRE(zoo_program(train(scratch, quoted(scratch / "base"), "--epochs 1 --set peft.method=head", "adapter")).code == 0);
+  const auto remembered = [&](const std::string& arguments) {
+    const Outcome measured = zoo_program("eval " + quoted(scratch / "base") + arguments + " --data " + quoted(scratch / "set") + " --cache " + quoted(scratch / "cache") + " --json");
+    INFO(measured.err);
+    REQUIRE(measured.code == 0);
+    return measured.json().at("results").at(0);
+  };
+  const auto alone = remembered(""), adapted = remembered(" --adapter " + quoted(scratch / "adapter"));
+  CHECK(adapted.at("cached") == false);
+  CHECK(adapted.at("metrics").at("loss") != alone.at("metrics").at("loss"));
+  CHECK(remembered(" --adapter " + quoted(scratch / "adapter")).at("cached") == true);
+}
+
 TEST_CASE("a training of an adapter goes on where it stopped", "[cli]") {
   if (!zoo::data::image_files_supported()) return;
   const Scratch scratch;

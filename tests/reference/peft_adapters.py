@@ -163,6 +163,30 @@ def write_training(case, out, steps=20):
         out[f"{case}.trained.{name}"] = parameter
 
 
+class OneConvolution(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv1d(6, 5, 1)
+
+    def forward(self, x):
+        return self.conv(x.transpose(1, 2)).transpose(1, 2)
+
+
+def write_pointwise(out):
+    """A convolution of kernel 1, which the forecasting networks use as a linear layer: x [B, T, in] -> [B, T, out]."""
+    out["conv.x"] = inputs("x", (2, 4, 6), SEED)
+    for kind, dora in (("lora", False), ("dora", True)):
+        base = OneConvolution()
+        fill_(base, SEED)
+        model = get_peft_model(base, LoraConfig(r=2, lora_alpha=3, target_modules=["conv"], use_dora=dora)).eval()
+        for name, parameter in trained_values(model).items():
+            filled = torch.from_numpy(values(name, parameter.shape, SEED + 1)).to(torch.float32)
+            parameter.data = parameter.data * (1 + filled) if "magnitude" in name else filled
+            out[f"conv.{kind}.{name}"] = parameter
+        out[f"conv.{kind}.y"] = model(out["conv.x"])
+        out[f"conv.{kind}.merged"] = model.merge_and_unload().conv.weight
+
+
 def main():
     torch.manual_seed(0)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -170,6 +194,7 @@ def main():
     for case, settings in {**CASES, **VIT_CASES}.items():
         write_case(case, settings, out)
     write_sum(out)
+    write_pointwise(out)
     for case in ("lora", "rslora", "dora"):
         write_training(case, out)
     for name, given in (("bert", batch("lora")[0]), ("vit", batch("vit")[0])):

@@ -43,7 +43,7 @@ class Network(torch.nn.Module):
         self.shape = (pred_len, c_out)
         self.embedding = torch.nn.Linear(enc_in, d_model)
         self.layers = torch.nn.ModuleList(Layer(d_model, n_heads, d_ff, nb_features) for _ in range(e_layers))
-        self.head = torch.nn.Linear(d_model, pred_len * c_out)
+        self.head = torch.nn.Linear(2 * d_model, pred_len * c_out)
         place = torch.arange(seq_len, dtype=torch.float64)[:, None]
         angle = place / torch.pow(torch.tensor(10000.0, dtype=torch.float64), torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
         self.positions = torch.stack((angle.sin(), angle.cos()), -1).flatten(-2).float()
@@ -52,7 +52,7 @@ class Network(torch.nn.Module):
         x = self.embedding(series) + self.positions
         for layer in self.layers:
             x = layer(x)
-        return series[:, -1:, -self.shape[1]:] + self.head(x[:, -1]).view(len(series), *self.shape)
+        return series[:, -1:, -self.shape[1]:] + self.head(torch.cat([x[:, 0], x[:, -1]], -1)).view(len(series), *self.shape)
 
 
 def call(model, x):

@@ -40,6 +40,8 @@ TEST_CASE("which way figures are better, and how they read", "[report]") {
   CHECK(three.mean == Approx(2));
   CHECK(three.deviation == Approx(1));  // n - 1
   CHECK(spread_text(spread({0.5})) == "0.5000");
+  CHECK(spread_text(spread({0.5, 0.5})) == "0.5000");
+  CHECK(spread_text(spread({0.5, 0.501})) == "0.5005 ± 0.0007");
   CHECK(figure(Json{{"naive", {{"last", {{"mse", 2.5}}}}}}, "naive.last.mse") == 2.5);
 }
 
@@ -184,11 +186,16 @@ TEST_CASE("the cache knows contents, not names or times", "[report]") {
   CHECK(identity() != first);
   scratch.write("net/model.safetensors", "weights");
   CHECK(identity() == first);
+  // An adapter's base is part of it.
+  scratch.write("base/config.json", "{}");
   scratch.write("base/model.safetensors", "base");
-  scratch.write("net/adapter_config.json", Json{{"base_model_name_or_path", (scratch / "base").string()}}.dump());
-  const std::string adapted = identity();
+  scratch.write("adapter/adapter_config.json", Json{{"base_model_name_or_path", (scratch / "base").string()}, {"peft_type", "LORA"}}.dump());
+  scratch.write("adapter/adapter_model.safetensors", "small");
+  const auto adapted = [&] { return EvaluationCache(scratch / "cache").checkpoint_identity(scratch / "adapter"); };
+  const std::string before = adapted();
+  CHECK(adapted() == before);
   scratch.write("base/model.safetensors", "other base");
-  CHECK(identity() != adapted);
+  CHECK(adapted() != before);
 
   EvaluationCache cache(scratch / "cache");
   const Json key = {{"model", first}, {"data", "d"}};

@@ -52,12 +52,12 @@ TEST_CASE("FAVOR+ features and attention by hand", "[favor]") {
   const double root = std::sqrt(2.0), tiny = 1e-4;
   const double q0 = (std::exp(-0.5) + tiny) / root, q1 = (std::exp(-2.5) + tiny) / root;
   const auto features = zoo::favor_queries(q, w);
-  CHECK(features[0][0][0][0].item<double>() == Catch::Approx(q0));
-  CHECK(features[0][0][0][1].item<double>() == Catch::Approx(q1));
+  CHECK(features[0][0][0][0].item<double>() == Approx(q0));
+  CHECK(features[0][0][0][1].item<double>() == Approx(q1));
   // Keys share one largest product, 2: key 0 gives exp(0 - 0 - 2) twice, key 2 gives exp(2 - 2 - 2) and exp(-2 - 2 - 2).
   const double a0 = (std::exp(-2.0) + tiny) / root, b0 = a0, b1 = (std::exp(-6.0) + tiny) / root;
   const double first = q0 * a0 + q1 * a0, second = q0 * b0 + q1 * b1;
-  CHECK(zoo::favor_attention(q, k, v, w).item<double>() == Catch::Approx((10.0 * first + 20.0 * second) / (first + second)));
+  CHECK(zoo::favor_attention(q, k, v, w).item<double>() == Approx((10.0 * first + 20.0 * second) / (first + second)));
 }
 
 TEST_CASE("the mixture of Student-t has torch.distributions' densities and mean", "[mixture]") {
@@ -65,10 +65,10 @@ TEST_CASE("the mixture of Student-t has torch.distributions' densities and mean"
   const zoo::StudentTMixture mixture = {row({0.2, 0.5, 0.3}), row({2.5, 4.0, 30.0}), row({-1.0, 0.5, 2.0}), row({0.3, 1.0, 2.0})};
   const auto density = mixture.log_prob(at::tensor({-1.2, 0.0, 7.0}, at::kDouble));
   // MixtureSameFamily(Categorical(...), StudentT(...)).log_prob of torch 2.13
-  CHECK(density[0].item<double>() == Catch::Approx(-1.402527863534).epsilon(1e-10));
-  CHECK(density[1].item<double>() == Catch::Approx(-1.564178376106).epsilon(1e-10));
-  CHECK(density[2].item<double>() == Catch::Approx(-5.631506944870).epsilon(1e-10));
-  CHECK(mixture.mean()[0].item<double>() == Catch::Approx(0.65));
+  CHECK(density[0].item<double>() == Approx(-1.402527863534).epsilon(1e-10));
+  CHECK(density[1].item<double>() == Approx(-1.564178376106).epsilon(1e-10));
+  CHECK(density[2].item<double>() == Approx(-5.631506944870).epsilon(1e-10));
+  CHECK(mixture.mean()[0].item<double>() == Approx(0.65));
   zoo::Tensors outputs;
   CHECK_THROWS_AS(zoo::StudentTMixture::from(outputs), std::invalid_argument);
   mixture.into(outputs);

@@ -3,6 +3,8 @@
 
 #include "app/engine/optimizer.h"
 #include "app/files.h"
+#include "models/blocks/lora.h"
+#include "models/blocks/series.h"
 #include "models/registry.h"
 #include "tests/catch.h"
 #include "tests/cli/program.h"
@@ -197,9 +199,8 @@ TEST_CASE("an adapter after 20 steps is that of peft and torch", "[peft]") {
     }
     double worst = 0;
     for (const auto& [key, tensor] : trained(bundle)) worst = std::max(worst, difference(tensor, expected().get(name + ".trained." + key)));
-    WARN(name << ": largest difference of an adapter's tensor after 20 steps: " << worst);
-    // Adam divides by the root of the second moment: where a gradient is nearly zero, rounding decides its sign.
-    CHECK(worst < 1e-4);
+    INFO(name << ": largest difference of an adapter's tensor after 20 steps: " << worst);
+    CHECK(worst < 1e-5);
   }
 }
 
@@ -278,6 +279,29 @@ TEST_CASE("a head that the base lacks travels with the adapter", "[peft]") {
   CHECK(difference(logits_of(again), logits_of(bundle)) < 1e-5);
   auto explicitly = load_bundle((scratch / "base").string(), at::kCPU, with({(scratch / "adapter").string()}));
   CHECK(difference(logits_of(explicitly), logits_of(bundle)) < 1e-5);
+}
+
+TEST_CASE("1x1 convolutions that stand for linear layers are adapted as peft adapts Conv1d", "[peft]") {
+  const int64_t seed = std::stoll(expected().metadata().at("seed"));
+  const at::NoGradGuard no_grad;
+  for (const std::string kind : {"lora", "dora"}) {
+    INFO(kind);
+    PointwiseConv layer(6, 5);
+    layer->weight.copy_(weights::fill_values("conv.weight", {5, 6, 1}, seed));
+    layer->bias.copy_(weights::fill_values("conv.bias", {5}, seed));
+    std::shared_ptr<LoraImpl> term = std::make_shared<LoraImpl>(LoraShape{2, 1.5}, *layer);
+    if (kind == "dora") term = std::make_shared<DoraImpl>(LoraShape{2, 1.5}, *layer);
+    const auto read = [&](const std::string& name) { return expected().get("conv." + kind + "." + name); };
+    term->a.copy_(read("conv.lora_A.weight"));
+    term->b.copy_(read("conv.lora_B.weight"));
+    if (auto* dora = dynamic_cast<DoraImpl*>(term.get())) dora->magnitude.copy_(read("conv.lora_magnitude_vector"));
+    layer->attach("adapter0", term);
+    layer->eval();
+    CHECK(difference(layer(expected().get("conv.x")), read("y")) < 1e-5);
+    layer->merge_adapters();
+    CHECK(difference(layer->weight, read("merged")) < 1e-6);
+    CHECK(difference(layer(expected().get("conv.x")), read("y")) < 1e-5);
+  }
 }
 
 TEST_CASE("an adapter for another base is refused by name", "[peft]") {

@@ -1,0 +1,104 @@
+// zoo train --processes 2, with the real program: the same weights as one process, deaths, resuming.
+#include <signal.h>
+
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "app/engine/ranks.h"
+#include "data/image.h"
+#include "tests/catch.h"
+#include "tests/cli/program.h"
+#include "weights/checkpoint.h"
+
+namespace cli_distributed_tests {
+using zoo::test::file_text;
+using zoo::test::has;
+using zoo::test::Outcome;
+using zoo::test::Scratch;
+using zoo::test::zoo_program;
+namespace fs = std::filesystem;
+
+// Noise in two classes, 31 pictures to learn from: with batches of 2 x 4 the last has 7, 3 and 4 of them.
+void write_pictures(const Scratch& scratch) {
+  std::mt19937 random(11);
+  for (const auto& [split, count] : {std::pair<std::string, int>{"train", 31}, {"test", 9}}) {
+    for (int i = 0; i < count; ++i) {
+      const at::Tensor picture = at::empty({16, 16, 3}, at::kByte);
+      for (int64_t k = 0; k < picture.numel(); ++k) picture.data_ptr<uint8_t>()[k] = static_cast<uint8_t>(random() % 90 + (i % 2 ? 150 : 0));
+      scratch.write("set/" + split + (i % 2 ? "/light/" : "/dark/") + std::to_string(i) + ".png", zoo::data::encode_png(picture));
+    }
+  }
+}
+
+std::string command(const Scratch& scratch, const std::string& out, int batch, const std::string& more = "") {
+  return "train --model vit:tiny --task image_classification --data '" + (scratch / "set").string() + "' --epochs 5 --lr 0.05 --seed 3 --json" +
+         " --optimizer sgd --set config.image_size=16 --set config.patch_size=4 --set config.hidden_dropout_prob=0 --set config.attention_probs_dropout_prob=0 --batch-size " +
+         std::to_string(batch) + " --out '" + (scratch / out).string() + "' " + more;
+}
+
+double largest_difference(const fs::path& a, const fs::path& b) {
+  const auto one = zoo::weights::Checkpoint::open(a), two = zoo::weights::Checkpoint::open(b);
+  double largest = 0;
+  REQUIRE(one.tensors().size() == two.tensors().size());
+  for (const auto& info : one.tensors()) {
+    largest = std::max(largest, (one.get(info.name).to(at::kDouble) - two.get(info.name).to(at::kDouble)).abs().max().item<double>());
+  }
+  return largest;
+}
+
+TEST_CASE("two processes with batch b equal one with batch 2b", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  const Outcome one = zoo_program(command(scratch, "one", 8));
+  INFO(one.err);
+  REQUIRE(one.code == 0);
+  REQUIRE(one.json().at("steps") == 20);
+  for (const std::string more : {"", "--set shard_optimizer=true", "--set accumulate=2 --set batch_size=2"}) {
+    INFO(more);
+    const Outcome two = zoo_program(command(scratch, "two", 4, "--processes 2 --overwrite ") + more);
+    INFO(two.err);
+    REQUIRE(two.code == 0);
+    CHECK(two.json().at("steps") == 20);
+    CHECK(two.json().at("samples") == 9);
+    CHECK(largest_difference(scratch / "one", scratch / "two") < 1e-6);
+    CHECK(two.json().at("metrics").at("accuracy") == one.json().at("metrics").at("accuracy"));
+    CHECK(two.json().at("metrics").at("loss").get<double>() == Approx(one.json().at("metrics").at("loss").get<double>()).margin(1e-5));
+  }
+}
+
+TEST_CASE("a killed process stops the training, which goes on afterwards to the same weights", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  const std::string how = "--processes 2 --set epochs=40 --set checkpoint.every_steps=3";
+  REQUIRE(zoo_program(command(scratch, "whole", 4, how)).code == 0);
+  // Rank 1 finds its end by its environment, once the first checkpoint is there.
+  const std::string killer = "( while ! ls '" + (scratch / "cut").string() + "'/checkpoints/step-* > /dev/null 2>&1; do sleep 0.02; done; "
+                             "for p in $(pgrep -f '" + (scratch / "cut").string() + "'); do "
+                             "tr '\\0' '\\n' < /proc/$p/environ 2> /dev/null | grep -qx RANK=1 && kill -9 $p; done ) & ";
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome cut = zoo_program(command(scratch, "cut", 4, how), killer);
+  INFO(cut.err);
+  CHECK(cut.code == 1);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
+  CHECK(has(cut.err, "rank 1 of 2"));
+  CHECK(has(cut.err, "killed by signal 9"));
+  const Outcome resumed = zoo_program("train --processes 2 --json --resume '" + (scratch / "cut").string() + "'");
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(has(resumed.err, "going on after step"));
+  CHECK(file_text(scratch / "cut/model.safetensors") == file_text(scratch / "whole/model.safetensors"));
+  CHECK(zoo_program("train --json --resume '" + (scratch / "cut").string() + "'").code == 0);  // finished: nothing to do
+}
+
+TEST_CASE("mistakes with several processes", "[cli][distributed]") {
+  const Scratch scratch;
+  const Outcome partial = zoo_program("train --model vit:tiny --task image_classification --data x --out '" + (scratch / "o").string() + "'", "WORLD_SIZE=2 ");
+  CHECK(partial.code == 2);
+  CHECK(has(partial.err, "WORLD_SIZE without RANK"));
+  CHECK(zoo_program("train --model vit:tiny --task image_classification --data x --processes 0 --out '" + (scratch / "o").string() + "'").code == 2);
+}
+
+}  // namespace cli_distributed_tests
