@@ -9,6 +9,7 @@
 
 #include "app/cli.h"
 #include "data/csv.h"
+#include "data/indicators.h"
 #include "models/names.h"
 
 namespace zoo::app {
@@ -59,6 +60,13 @@ size_t place_of(const data::SeriesTable& table, const std::string& name, const c
     throw UsageError(table.file + ": option " + option + " names '" + name.substr(0, 80) + "', which is no column of numbers there; nearest: " +
                      join(nearest(name, table.columns)));
   return size_t(found - table.columns.begin());
+}
+
+std::string target_of(const data::SeriesTable& table, const ForecastOptions& options) {
+  if (!options.target.empty()) return options.target;
+  const auto known_ahead = [&](const auto& name) { return std::find(options.exogenous.begin(), options.exogenous.end(), name) != options.exogenous.end(); };
+  const auto last = std::find_if_not(table.columns.rbegin(), table.columns.rend(), known_ahead);
+  return last == table.columns.rend() ? table.columns.back() : *last;
 }
 
 Scaler fit_scaler(const at::Tensor& training) {
@@ -135,7 +143,7 @@ void fit(SeriesSpec& spec, const data::SeriesTable& table, const data::Borders& 
 
 // Roles and lengths of a trained network are fixed; what was asked for must be the same.
 void refuse_other_roles(const SeriesSpec& spec, const Json& given) {
-  for (const char* key : {"setting", "target", "columns", "ignore", "exogenous", "calendar", "lookback", "horizon"}) {
+  for (const char* key : {"setting", "target", "columns", "ignore", "exogenous", "indicators", "calendar", "lookback", "horizon"}) {
     const auto wanted = given.find(key);
     if (wanted == given.end() || (spec.options.contains(key) && spec.options.at(key) == *wanted)) continue;
     const Json own = std::string(key) == "lookback" ? Json(spec.lookback) : std::string(key) == "horizon" ? Json(spec.horizon)
@@ -193,19 +201,46 @@ std::shared_ptr<const data::SeriesTable> read_series_file(const fs::path& path, 
 }
 
 std::shared_ptr<const data::SeriesTable> read_like_trained(const fs::path& path, const SeriesSpec& spec, data::SeriesOptions options) {
+  const auto indicators = read_forecast_options(spec.options).indicators;
   options.columns = spec.roles.columns;
+  std::erase_if(options.columns, [&](const auto& name) { return std::find(indicators.begin(), indicators.end(), name) != indicators.end(); });
   options.ignore.clear();
   std::shared_ptr<const data::SeriesTable> table;
   try {
     table = read_series_file(path, options);
   } catch (const UsageError& error) {
     if (!std::string(error.what()).starts_with(path.string() + ": no column '")) throw;
-    throw UsageError(std::string(error.what()) + "\n  the network was trained on: " + join(spec.roles.columns) + "\n  the file has: " +
+    throw UsageError(std::string(error.what()) + "\n  the network was trained on: " + join(options.columns) + "\n  the file has: " +
                      join(forecasting_data_detail::header_of(path, options.delimiter)));
   }
   if (table->frequency.known() && spec.frequency.known() && !(table->frequency == spec.frequency))
     spdlog::warn("{}: its step is {}; the network was trained on steps of {}", table->file, table->frequency.name(), spec.frequency.name());
-  return table;
+  return with_indicators(table, spec.roles.columns.back(), indicators);
+}
+
+std::shared_ptr<const data::SeriesTable> with_indicators(std::shared_ptr<const data::SeriesTable> table, const std::string& price,
+                                                         const std::vector<std::string>& names) {
+  if (names.empty()) return table;
+  for (const auto& name : names) {
+    if (std::find(table->columns.begin(), table->columns.end(), name) != table->columns.end())
+      throw UsageError(table->file + ": option indicators names '" + name + "', which is a column of the file already");
+  }
+  const at::Tensor column = table->values.select(1, int64_t(forecasting_data_detail::place_of(*table, price, "target"))).contiguous();
+  const double* prices = column.const_data_ptr<double>();
+  auto result = std::make_shared<data::SeriesTable>(*table);
+  std::vector<at::Tensor> columns;
+  try {
+    for (const auto& [name, values] : data::indicator_columns({prices, prices + column.numel()}, names)) columns.push_back(at::tensor(values, at::kDouble));
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(table->file + ": option indicators: " + error.what());
+  }
+  const at::Tensor all = at::cat({at::stack(columns, 1), table->values}, 1);
+  const int64_t warm_up = all.isnan().any(1).sum().item<int64_t>();  // at the start only
+  result->values = all.slice(0, warm_up).contiguous();
+  result->dates.erase(result->dates.begin(), result->dates.begin() + warm_up);
+  result->columns = names;
+  result->columns.insert(result->columns.end(), table->columns.begin(), table->columns.end());
+  return result;
 }
 
 ColumnRoles choose_roles(const data::SeriesTable& table, const ForecastOptions& options) {
@@ -308,6 +343,7 @@ std::unique_ptr<ForecastDataset> open_forecast_data(const fs::path& file, const 
     table = read_like_trained(file, spec, wishes.reading);
   } else {
     table = read_series_file(file, wishes.reading);
+    table = with_indicators(table, d::target_of(*table, wishes), wishes.indicators);
     spec = d::fresh_spec(*table, bundle, wishes, merged);
   }
   const std::string split = !options.split.empty() ? options.split : options.training ? "train" : d::natural_split(*table, trained);
@@ -328,7 +364,8 @@ std::unique_ptr<ForecastDataset> open_forecast_data(const fs::path& file, const 
 
 Json forecast_config(const fs::path& file, const Entry& entry, const DataOptions& options) {
   const auto wishes = read_forecast_options(options.options);
-  const auto table = read_series_file(file, wishes.reading);
+  auto table = read_series_file(file, wishes.reading);
+  table = with_indicators(table, forecasting_data_detail::target_of(*table, wishes), wishes.indicators);
   const auto roles = choose_roles(*table, wishes);
   const auto keys = series_keys(entry);
   const auto resolution = wishes.calendar.empty() ? data::calendar_resolution(table->frequency) : wishes.calendar;

@@ -16,6 +16,7 @@ struct ForecastOptions {
   std::string setting = "M";            // M: every column is read and forecast; MS: all are read, `target` is forecast; S: target alone
   std::string target;                   // empty: the last column
   std::vector<std::string> exogenous;   // columns that are known for the future: read, not forecast
+  std::vector<std::string> indicators;  // technical indicators of the target, as further columns (data/indicators.h)
   std::string calendar;                 // resolution of the calendar features; empty: that of the step
   int64_t lookback = 0, horizon = 0;    // 0: the network's
   int64_t start = 0;                    // known steps that a decoder begins with; 0: the network's
@@ -62,6 +63,10 @@ Json write_series_spec(const SeriesSpec& spec);
 std::shared_ptr<const data::SeriesTable> read_series_file(const std::filesystem::path& path, const data::SeriesOptions& options);
 // The columns that a checkpoint was trained on, from another file; an error lists both. Warns of another step.
 std::shared_ptr<const data::SeriesTable> read_like_trained(const std::filesystem::path& path, const SeriesSpec& spec, data::SeriesOptions options);
+
+// The table with indicators of column `price` as its first columns, without the rows before they have seen enough prices.
+std::shared_ptr<const data::SeriesTable> with_indicators(std::shared_ptr<const data::SeriesTable> table, const std::string& price,
+                                                         const std::vector<std::string>& names);
 
 ColumnRoles choose_roles(const data::SeriesTable& table, const ForecastOptions& options);
 // The columns of `roles` [N, C].

@@ -12,7 +12,7 @@ namespace forecasting_options_detail {
 
 // What the task reads from its options somewhere: here, in the loss, in the metrics or in `zoo run`.
 const std::vector<std::string>& known_options() {
-  static const std::vector<std::string> names = {"lookback", "horizon", "setting", "target", "columns", "ignore", "exogenous", "date_column", "sort",
+  static const std::vector<std::string> names = {"lookback", "horizon", "setting", "target", "columns", "ignore", "exogenous", "indicators", "date_column", "sort",
                                                  "missing", "gaps", "delimiter", "split", "calendar", "season", "start", "drop_last", "loss", "delta",
                                                  "backtest", "stride", "future"};
   return names;
@@ -146,6 +146,7 @@ ForecastOptions read_forecast_options(const Json& options) {
   result.setting = d::one_of(options, "setting", "M", {"M", "S", "MS"});
   result.target = d::text(options, "target");
   result.exogenous = d::texts(options, "exogenous");
+  result.indicators = d::texts(options, "indicators");
   result.calendar = d::text(options, "calendar");
   if (!result.calendar.empty()) d::one_of(options, "calendar", "", data::calendar_resolutions());
   result.lookback = d::whole(options, "lookback", 0);

@@ -166,6 +166,27 @@ TEST_CASE("a checkpoint keeps what it was trained on", "[forecasting]") {
   CHECK_THROWS_WITH(read_series_spec(bundle), ContainsSubstring("scaler.std must be above 0"));
 }
 
+TEST_CASE("indicators of the target are further columns", "[forecasting]") {
+  const Scratch scratch;
+  const Json& values = golden().at("errors").at("values");
+  const auto file = scratch.write("x.csv", csv_of(values));
+  const Json options = {{"lookback", 4}, {"horizon", 2}, {"setting", "MS"}, {"indicators", {"sma_3", "rsi_4"}}};
+  const auto trained = open_forecast_data(file, plain_bundle(), with(options, "all", true));
+  const auto& spec = trained->spec();
+  CHECK(spec.roles.columns == std::vector<std::string>{"sma_3", "rsi_4", "a", "b", "c"});
+  CHECK(trained->size() == 40 - 4 - 6 + 1);  // rsi_4 needs five prices
+  const std::vector<int64_t> first = {0};
+  const Tensors batch = trained->get(first, true, 0);
+  const double mean = (values[2][2].get<double>() + values[3][2].get<double>() + values[4][2].get<double>()) / 3;
+  const double shown = batch.at("series")[0][0][0].item<double>() * spec.scaler.deviation[0].item<double>() + spec.scaler.mean[0].item<double>();
+  CHECK(shown == Approx(mean).epsilon(1e-5));
+  Bundle bundle = plain_bundle();
+  bundle.preprocessor["series"] = write_series_spec(spec);
+  const auto again = open_forecast_data(file, bundle, with(Json::object(), "all"));
+  CHECK(at::equal(again->get(first, true, 0).at("series"), batch.at("series")));
+  CHECK(has(usage_error([&] { open_forecast_data(file, plain_bundle(), with({{"lookback", 4}, {"horizon", 2}, {"indicators", "sma"}})); }), "option indicators"));
+}
+
 TEST_CASE("a constant column is centred, and never gives NaN", "[forecasting]") {
   const Scratch scratch;
   std::string text = "date,a,b\n";
