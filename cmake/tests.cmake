@@ -13,7 +13,7 @@ if(ZOO_UNITY)
 endif()
 add_dependencies(zoo_tests zoo)
 
-add_test(NAME unit COMMAND zoo_tests "~[cli]~[parity]~[property]")
+add_test(NAME unit COMMAND zoo_tests "~[.]~[cli]~[parity]~[property]")
 add_test(NAME cli COMMAND zoo_tests "[cli]")
 file(GLOB_RECURSE cards CONFIGURE_DEPENDS models/*.json)
 foreach(card IN LISTS cards)

@@ -2,9 +2,11 @@
 
 ZOO is the program, ADAPTER what `zoo train` wrote with "peft" in its recipe, for text_classification. Its base is taken from
 adapter_config.json. Compares the probabilities of the texts, and those of the network that `zoo convert ADAPTER OUT --merge`
-makes; prints the largest differences and exits 1 above 1e-5.
+makes; prints the largest differences and exits 1 above 1e-5. A comparison that could not fail is an error: probabilities that
+are no numbers, texts that all get the same answer (a tokenizer that knows none of their words), low-rank terms without effect.
 """
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,18 @@ def zoo_probabilities(zoo, folder, text):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["predictions"][0]["probabilities"]
 
 
+def without_low_rank(model, given):
+    """Logits with every lora_B at zero: what the head and the biases do alone."""
+    factors = [p for name, p in model.named_parameters() if ".lora_B." in name]
+    kept = [p.detach().clone() for p in factors]
+    for p in factors:
+        p.data.zero_()
+    logits = model(**given).logits
+    for p, values in zip(factors, kept):
+        p.data.copy_(values)
+    return logits, bool(factors)
+
+
 def main(zoo, folder, *texts):
     saved = json.loads((Path(folder) / "config.json").read_text())
     base = json.loads((Path(folder) / "adapter_config.json").read_text())["base_model_name_or_path"]
@@ -35,16 +49,27 @@ def main(zoo, folder, *texts):
     problems = [str(w.message) for w in caught if "key" in str(w.message).lower()]
     assert not problems, problems
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    worst = {"adapter": 0.0, "merged": 0.0}
+    worst, answers, effect = {"adapter": 0.0, "merged": 0.0}, [], 0.0
     with tempfile.TemporaryDirectory() as scratch:
         whole = str(Path(scratch) / "whole")
         subprocess.run([zoo, "convert", folder, whole, "--merge"], check=True, capture_output=True)
         for text in texts or TEXTS:
+            given = tokenizer(text, return_tensors="pt")
             with torch.no_grad():
-                expected = model(**tokenizer(text, return_tensors="pt")).logits[0].softmax(-1).tolist()
+                expected = model(**given).logits[0].softmax(-1).tolist()
+                logits, low_rank = without_low_rank(model, given)
+                plain = logits[0].softmax(-1).tolist()
+            answers.append(expected)
+            effect = max(effect, *(abs(a - b) for a, b in zip(expected, plain)))
             for kind, place in (("adapter", folder), ("merged", whole)):
                 found = zoo_probabilities(zoo, place, text)
-                worst[kind] = max(worst[kind], *(abs(found[labels[i]] - p) for i, p in enumerate(expected)))
+                differences = [abs(found[labels[i]] - p) for i, p in enumerate(expected)]
+                assert all(map(math.isfinite, differences)), f"{text}: {expected} and {found}"
+                worst[kind] = max(worst[kind], *differences)
+    spread = max(max(column) - min(column) for column in zip(*answers))
+    print(f"between the texts the probabilities differ by up to {spread:.2e}; the low-rank terms change them by up to {effect:.2e}")
+    assert spread > 1e-3, "all texts get the same answer: nothing was compared"
+    assert effect > 1e-3 or not low_rank, "the low-rank terms have no effect: nothing was compared"
     print(f"{folder}: largest difference {worst['adapter']:.2e}, merged {worst['merged']:.2e} (allowed {TOLERANCE:.0e})")
     return int(max(worst.values()) > TOLERANCE)
 

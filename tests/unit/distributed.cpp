@@ -201,10 +201,9 @@ void check_gradients(const Ranks& ranks, GradientReducer& reducer, Toy& toy, con
   const at::Tensor x = at::arange(60, at::kFloat).view({10, 6}).cos();
   int64_t terms = 0, begin = 0;
   for (const auto& micro : rows) terms += micro[0] + micro[1];
-  toy.zero_grad();
-  toy.loss(x.slice(0, 0, terms), with).backward();
-  std::map<std::string, at::Tensor> expected;
-  for (const auto& item : toy.named_parameters()) expected[item.key()] = item.value().grad().defined() ? item.value().grad().clone() : at::Tensor();
+  // On a network of its own: the reducer's hooks on `toy` also count passes that it did not start.
+  Toy whole;
+  whole.loss(x.slice(0, 0, terms), with).backward();
   toy.zero_grad();
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t from = begin + (ranks.first() ? 0 : rows[i][0]), count = rows[i][static_cast<size_t>(ranks.rank())];
@@ -215,7 +214,7 @@ void check_gradients(const Ranks& ranks, GradientReducer& reducer, Toy& toy, con
   }
   for (const auto& item : toy.named_parameters()) {
     INFO(item.key());
-    check_close(item.value().grad(), expected[item.key()]);
+    check_close(item.value().grad(), whole.named_parameters()[item.key()].grad());
   }
 }
 
