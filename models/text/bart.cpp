@@ -168,7 +168,7 @@ struct CoreImpl : Module {
   Stack decoder = add("decoder", Stack(cfg, true));
 
   Tensor embed(const Tensor& tokens) {
-    const Tensor x = shared(tokens);
+    const Tensor x = at::embedding(shared->weight, tokens, cfg.special.pad);  // padding does not train its row, as in the reference
     return cfg.scale_embedding ? x * std::sqrt(static_cast<double>(cfg.d_model)) : x;
   }
   Tensor encode(const Tensors& inputs) {  // -> [B, S, D]
