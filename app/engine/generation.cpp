@@ -76,7 +76,7 @@ class BeamWriter : public Writer {
       move.tokens.push_back(running[i].token);
     }
     follow(move);
-    done = last || !improvable(length) || (o_.early_stopping == EarlyStopping::yes && full());
+    done = last || !improvable(length) || (o_.early_stopping == BeamStop::yes && full());
     return move;
   }
 
@@ -102,7 +102,7 @@ class BeamWriter : public Writer {
   // Whether the best running beam could still beat the worst finished one.
   bool improvable(int64_t length) const {
     if (!full()) return true;
-    const bool longest = o_.early_stopping == EarlyStopping::never && o_.length_penalty > 0.0;
+    const bool longest = o_.early_stopping == BeamStop::never && o_.length_penalty > 0.0;
     const double at_length = static_cast<double>(longest ? o_.max_new_tokens : length);
     const float best = scores_.front() / static_cast<float>(std::pow(at_length, o_.length_penalty));
     return best > static_cast<float>(finished_.back().score);

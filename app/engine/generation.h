@@ -13,14 +13,14 @@ namespace zoo::app {
 // When beam search ends for one input (transformers' early_stopping): no = false: when the best running beam, at its present
 // length, cannot beat the worst finished one; yes = true: when num_beams have finished; never: as `no`, but for the most
 // favourable length.
-enum class EarlyStopping { no, yes, never };
+enum class BeamStop { no, yes, never };
 
 // Field names are those of generation_config.json.
 struct GenerationOptions {
   int64_t max_new_tokens = 20, min_new_tokens = 0, num_beams = 1, num_return_sequences = 1;
   int64_t no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0;
   double length_penalty = 1.0, repetition_penalty = 1.0;
-  EarlyStopping early_stopping = EarlyStopping::no;
+  BeamStop early_stopping = BeamStop::no;
   bool do_sample = false;
   double temperature = 1.0, top_p = 1.0, min_p = 0.0, typical_p = 1.0;  // min_p 0, the others 1: off
   int64_t top_k = 50;                                                   // 0: off

@@ -76,8 +76,8 @@ class Reader {
   void early_stopping() {
     const Json value = find("early_stopping");
     if (value.is_null()) return;
-    if (value.is_boolean()) o_.early_stopping = value.get<bool>() ? EarlyStopping::yes : EarlyStopping::no;
-    else if (value == "never") o_.early_stopping = EarlyStopping::never;
+    if (value.is_boolean()) o_.early_stopping = value.get<bool>() ? BeamStop::yes : BeamStop::no;
+    else if (value == "never") o_.early_stopping = BeamStop::never;
     else wrong("early_stopping", value, "true, false or \"never\"");
   }
   static std::vector<int64_t> list(const std::string& key, const Json& value) {
