@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <limits>
 
 #include "app/cli.h"
 #include "app/engine/generation.h"
 #include "app/files.h"
 #include "app/report/progress.h"
+#include "app/tasks/labelled_text.h"
 #include "app/tasks/text_batches.h"
-#include "app/tasks/text_predictions.h"
 
 namespace zoo::app {
 namespace seq2seq_detail {
@@ -18,39 +19,88 @@ namespace seq2seq_detail {
 constexpr int64_t kRowsAtOnce = 32;
 
 // Every line is an input, empty ones too, so that line n of the output belongs to line n of the input.
-std::vector<std::string> lines_of(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error(path.string() + ": cannot be read");
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
+void add_lines(std::istream& in, const std::string& name, std::vector<std::string>& texts) {
+  int64_t number = 1;
+  for (std::string line; std::getline(in, line); ++number) {
+    if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+    if (line.find('\0') != std::string::npos) {
+      throw std::runtime_error(name + ":" + std::to_string(number) + ": holds NUL bytes, so it is binary; UTF-8 text is expected");
+    }
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(std::move(line));
+    texts.push_back(std::move(line));
   }
-  return lines;
+}
+
+bool is_table(const std::filesystem::path& path) {
+  const std::string extension = path.extension().string();
+  return extension == ".csv" || extension == ".tsv" || extension == ".tab" || extension == ".jsonl";
+}
+
+// A text file or standard input; tables and folders as in every text task.
+void add_input(const std::string& input, const RunOptions& options, std::vector<std::string>& texts) {
+  std::error_code error;
+  if (input == "-") return add_lines(std::cin, "standard input", texts);
+  if (std::filesystem::is_regular_file(input, error) && !is_table(input)) {
+    std::ifstream file(input, std::ios::binary);
+    if (!file) throw std::runtime_error(input + ": cannot be read");
+    return add_lines(file, input, texts);
+  }
+  RunOptions one = options;
+  one.text.clear();
+  one.inputs = {input};
+  for (auto& found : read_text_inputs(one)) texts.push_back(std::move(found.text));
 }
 
 // --input names a file here when there is one of that name, else it is the text itself.
 std::vector<std::string> texts_of(const RunOptions& options) {
-  std::error_code error;
-  if (!options.text.empty() && std::filesystem::is_regular_file(options.text, error)) return lines_of(options.text);
   std::vector<std::string> texts;
-  for (const auto& input : read_text_inputs(options)) texts.push_back(input.text);
+  std::error_code error;
+  if (!options.text.empty() && std::filesystem::is_regular_file(options.text, error)) add_input(options.text, options, texts);
+  else if (!options.text.empty()) texts.push_back(options.text);
+  for (const auto& input : options.inputs) add_input(input, options, texts);
+  if (texts.empty()) {
+    throw UsageError("no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+  }
   return texts;
 }
 
-GenerationOptions options_of(const Bundle& bundle, const Json& options) {
+// What the command line asks for.
+Json wanted_of(const Json& options) {
   Json wanted = Json::object();
   for (const auto& key : generation_keys())  // "max_length" means the input's in every text task
     if (key != "max_length" && options.contains(key)) wanted[key] = options.at(key);
+  return wanted;
+}
+
+// `wanted` over generation_config.json over config.json. Older folders have no generation_config.json, or one without the ends
+// of a text: config.json then has them.
+GenerationOptions options_of(const Bundle& bundle, const Json& wanted) {
   const auto path = bundle.folder / "generation_config.json";
-  const Json stored = !bundle.folder.empty() && on_disk(path) ? read_json(path) : Json::object();
-  GenerationOptions found = generation_options(bundle.config, stored, wanted);
-  if (found.eos.empty()) found.eos = generation_options(Json::object(), Json::object(), Json{{"eos_token_id", bundle.config.value("eos_token_id", Json())}}).eos;
-  if (found.pad < 0) found.pad = pad_id_of(bundle);
-  if (found.decoder_start < 0 && bundle.config.contains("decoder_start_token_id") && bundle.config["decoder_start_token_id"].is_number_integer()) {
-    found.decoder_start = bundle.config["decoder_start_token_id"].get<int64_t>();
+  Json stored = !bundle.folder.empty() && on_disk(path) ? read_json(path) : Json::object();
+  for (const char* key : {"eos_token_id", "decoder_start_token_id"}) {
+    const auto configured = bundle.config.find(key);
+    if (!stored.empty() && !stored.contains(key) && configured != bundle.config.end()) stored[key] = *configured;
   }
-  return found;
+  generation_options(bundle.config, stored, Json::object());  // what is wrong in the folder is no mistake of the command line
+  try {
+    GenerationOptions found = generation_options(bundle.config, stored, wanted);
+    if (found.pad < 0) found.pad = pad_id_of(bundle);
+    return found;
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(error.what());
+  }
+}
+
+// Ids beyond the embedding mean that the folder's tokenizer belongs to another network.
+void check_ids(const Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings) {
+  const int64_t rows = bundle.config.value("vocab_size", std::numeric_limits<int64_t>::max());
+  for (const auto& encoding : encodings) {
+    for (const int64_t id : encoding.ids) {
+      if (id < rows) continue;
+      throw std::runtime_error("the tokenizer gives id " + std::to_string(id) + " of its " + std::to_string(tokenizer_of(bundle).vocab_size()) +
+                               " tokens; the network's embedding has vocab_size " + std::to_string(rows) + " rows (put the network's own tokenizer in the folder)");
+    }
+  }
 }
 
 class Seq2Seq : public Task {
@@ -59,9 +109,12 @@ class Seq2Seq : public Task {
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
-    const GenerationOptions how = options_of(bundle, options.options);
+    const GenerationOptions how = options_of(bundle, wanted_of(options.options));
     const auto texts = texts_of(options);
-    const auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, text_limit(bundle, options.options));
+    const int64_t limit = text_limit(bundle, options.options);
+    const auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
+    check_ids(bundle, encodings);
+    note_cut_texts(encodings, texts, {}, limit);
     std::vector<Json> answers(texts.size());
     std::vector<int64_t> lengths;
     for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
