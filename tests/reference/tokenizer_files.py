@@ -82,8 +82,12 @@ class Plain:
         self.model = sentencepiece.SentencePieceProcessor(model_file=str(pathlib.Path(folder, "spm.model")))
 
     def encode(self, texts):
-        protos = (self.model.encode(t, return_type="proto") for t in texts)
-        return [([p.id for p in q.pieces], [(p.begin, p.end) for p in q.pieces]) for q in protos]
+        out = []
+        for text in texts:
+            pieces = self.model.encode(text, return_type="proto").pieces
+            place = [i for i, c in enumerate(text) for _ in c.encode()] + [len(text)]  # its offsets count bytes
+            out.append(([p.id for p in pieces], [(place[p.begin], place[p.end]) for p in pieces]))
+        return out
 
     def decode(self, ids):
         return [self.model.decode(i) for i in ids]
