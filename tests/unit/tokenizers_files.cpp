@@ -72,7 +72,8 @@ uLong add_line(uLong sum, const zoo::tokenizers::Tokenizer& tokenizer, std::stri
   const auto places = characters_before(line);
   std::vector<uint32_t> numbers(encoding.ids.begin(), encoding.ids.end());
   for (const auto& [begin, end] : encoding.offsets) numbers.push_back(places.at(begin)), numbers.push_back(places.at(end));
-  sum = crc32(sum, reinterpret_cast<const Bytef*>(numbers.data()), static_cast<uInt>(numbers.size() * 4));
+  if (!numbers.empty())  // zlib takes a null pointer as a wish to start anew
+    sum = crc32(sum, reinterpret_cast<const Bytef*>(numbers.data()), static_cast<uInt>(numbers.size() * 4));
   const std::string text = tokenizer.decode(encoding.ids, true);
   return crc32(sum, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size()));
 }
