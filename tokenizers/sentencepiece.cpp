@@ -185,7 +185,9 @@ std::unique_ptr<Model> plain_unigram(const SentencePieceModel& model) {
     }
     pieces.push_back(std::move(out));
   }
-  return std::make_unique<Unigram>(std::move(pieces), model.unk_id, model.byte_fallback);
+  auto unigram = std::make_unique<Unigram>(std::move(pieces), model.unk_id, model.byte_fallback);
+  unigram->add_in_floats();
+  return unigram;
 }
 
 std::unique_ptr<Model> plain_model(const SentencePieceModel& model) {
@@ -212,8 +214,7 @@ Pipeline::Parts plain(const SentencePieceModel& model, const TokenizerConfig& co
   parts.names.unk = text_of(static_cast<int32_t>(model.unk_id));
   parts.model = plain_model(model);
   parts.normalizer = std::make_unique<SentencePieceText>(model);
-  const bool inner_marks = std::any_of(model.pieces.begin(), model.pieces.end(), [](const auto& piece) { return piece.text.find("\xE2\x96\x81", 1) != std::string::npos; });
-  if (model.escape_whitespaces && !inner_marks && !model.whitespace_as_suffix) parts.pre_tokenizer = std::make_unique<MarkSplit>();
+  // No pre-tokenizer: rounding runs through the whole text there, and decides ties.
   parts.decoder = std::make_unique<SentencePieceDecoder>(model);
   for (size_t id = 0; id < model.pieces.size(); ++id)
     if (model.pieces[id].type == SentencePieceModel::control) parts.added.mark_special(model.pieces[id].text, static_cast<uint32_t>(id));

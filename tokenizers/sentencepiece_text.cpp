@@ -81,21 +81,6 @@ void SentencePieceText::apply(AlignedText& text) const {
   text = std::move(made);
 }
 
-void MarkSplit::apply(Pieces& pieces) const {
-  using sentencepiece_text_detail::kMarkText;
-  const std::string_view text = pieces.text.text();
-  std::vector<Span> words;
-  for (const auto& span : pieces.spans) {
-    size_t start = span.begin;
-    for (size_t at = text.find(kMarkText, start + 1); at < span.end; at = text.find(kMarkText, at + 1)) {
-      words.push_back({start, at});
-      start = at;
-    }
-    words.push_back({start, span.end});
-  }
-  pieces.spans = std::move(words);
-}
-
 SentencePieceDecoder::SentencePieceDecoder(const SentencePieceModel& model)
     : unknown_(model.pieces.at(model.unk_id).text), unknown_surface_(model.unk_surface),
       drops_first_(model.add_dummy_prefix || model.remove_extra_whitespaces), byte_fallback_(model.byte_fallback) {}

@@ -7,7 +7,6 @@
 #include "tokenizers/charsmap.h"
 #include "tokenizers/decoder.h"
 #include "tokenizers/normalizer.h"
-#include "tokenizers/pre_tokenizer.h"
 #include "tokenizers/sentencepiece_model.h"
 
 namespace zoo::tokenizers {
@@ -22,11 +21,6 @@ class SentencePieceText final : public Normalizer {
   std::optional<CharsMap> map_;
   ByteTrie kept_;  // user-defined symbols, which the table leaves alone
   bool dummy_prefix_, remove_extra_, escape_, suffix_;
-};
-
-/// A word starts at each U+2581.
-struct MarkSplit final : PreTokenizer {
-  void apply(Pieces& pieces) const override;
 };
 
 class SentencePieceDecoder final : public Decoder {

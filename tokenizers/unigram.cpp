@@ -79,17 +79,18 @@ void Unigram::tokenize(std::string_view word, std::vector<Token>& out) const {
   namespace detail = unigram_detail;
   thread_local std::vector<detail::Best> best;
   best.assign(word.size() + 1, {0, 0, detail::kNowhere});
+  const auto sum = [this](double a, double b) { return in_floats_ ? static_cast<double>(static_cast<float>(a) + static_cast<float>(b)) : a + b; };
   for (size_t i = 0; i < word.size();) {
     const size_t character = static_cast<uint8_t>(word[i]) < 0x80 ? 1 : decode_char(word, i).bytes;
     const double till_here = best[i].score;
     bool single = false;
     trie_.prefixes(word.substr(i), [&](size_t bytes, uint32_t id) {
-      detail::offer(best[i + bytes], scores_[id] + till_here, id, i);
+      detail::offer(best[i + bytes], sum(scores_[id], till_here), id, i);
       single = single || bytes == character;
     });
     if (!single) {
       if (!unk_id_) throw std::runtime_error("tokenizer: a character of \"" + std::string(word.substr(0, 80)) + "\" is not in the vocabulary, which has no unknown token (unk_id)");
-      detail::offer(best[i + character], unknown_score_ + till_here, *unk_id_, i);
+      detail::offer(best[i + character], sum(unknown_score_, till_here), *unk_id_, i);
     }
     i += character;
   }

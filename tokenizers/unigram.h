@@ -21,6 +21,9 @@ class Unigram final : public Model {
   /// Throws std::runtime_error for an empty vocabulary, a score that is not a number, an unk_id outside of it.
   Unigram(std::vector<Piece> pieces, std::optional<uint32_t> unk_id, bool byte_fallback);
 
+  /// Adds scores up in single precision, as SentencePiece itself does (the reference library uses double): it decides ties.
+  void add_in_floats() { in_floats_ = true; }
+
   void tokenize(std::string_view word, std::vector<Token>& out) const override;
   std::optional<uint32_t> token_to_id(std::string_view token) const override { return vocab_.find(token); }
   std::optional<std::string> id_to_token(uint32_t id) const override;
@@ -35,6 +38,7 @@ class Unigram final : public Model {
   std::optional<uint32_t> unk_id_;
   bool byte_fallback_;
   std::vector<uint32_t> byte_ids_;  // empty unless all 256 bytes can be written
+  bool in_floats_ = false;
   double unknown_score_ = 0;
   ByteTrie trie_;
 };
