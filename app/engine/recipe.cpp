@@ -169,6 +169,7 @@ void read_schedule(const Json& json, Schedule& schedule) {
   s.real("factor", schedule.factor, 0.0, 1.0);
   s.whole("every_steps", schedule.every_steps, 0);
   s.whole("every_epochs", schedule.every_epochs, 0);
+  s.whole("hold_epochs", schedule.hold_epochs, 0);
   if (schedule.every_steps > 0 && schedule.every_epochs > 0) s.wrong("every_steps", schedule.every_steps, "every_steps or every_epochs, not both");
   s.whole("patience", schedule.patience, 0);
   s.real("threshold", schedule.threshold, 0.0, 1.0);
@@ -185,6 +186,7 @@ Json write_schedule(const Schedule& s) {
   if (s.name == "step" || s.name == "exponential") {
     json["factor"] = s.factor, json["every_steps"] = s.every_steps, json["every_epochs"] = s.every_epochs;
   }
+  if (s.name == "step") json["hold_epochs"] = s.hold_epochs;
   if (s.name == "plateau") json["factor"] = s.factor, json["patience"] = s.patience, json["threshold"] = s.threshold;
   if (s.name == "one_cycle") json["div_factor"] = s.div_factor, json["final_div_factor"] = s.final_div_factor;
   return json;

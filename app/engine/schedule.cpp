@@ -41,7 +41,8 @@ double stable_then_decay(const Schedule& s, const Place& place) {
 double by_factor(const Schedule& s, const Place& place) {
   if (s.every_steps > 0 && s.every_epochs > 0) throw std::invalid_argument("schedule: give every_steps or every_epochs, not both");
   const int64_t every = s.every_steps > 0 ? s.every_steps : std::max<int64_t>(s.every_epochs, 1) * place.per_epoch;
-  const double times = static_cast<double>(place.step) / static_cast<double>(every);
+  const int64_t hold = s.name == "step" && s.hold_epochs > 0 ? s.hold_epochs * place.per_epoch - every : 0;
+  const double times = static_cast<double>(std::max<int64_t>(place.step - hold, 0)) / static_cast<double>(every);
   return std::pow(s.factor, s.name == "step" ? std::floor(times) : times);
 }
 

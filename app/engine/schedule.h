@@ -14,7 +14,8 @@ namespace zoo::app {
 //   polynomial       min_lr + (lr - min_lr) (1 - t)^power (T)
 //   wsd              lr, then in the last decay_share of all steps down to min_lr by `decay`: linear, cosine, 1-sqrt (T)
 //   step             lr times `factor` after every `every_steps` or `every_epochs`, counted from the training's start (P: StepLR;
-//                    factor 0.5 per epoch is "type1" of Time-Series-Library)
+//                    the first cut
+//                    comes after `hold_epochs` where that is given; factor 0.5 per epoch after 2 is "type1" of Time-Series-Library)
 //   exponential      the same without stairs: lr factor^(steps / every) (P: ExponentialLR)
 //   inverse_sqrt     lr / sqrt(step / rise), step counted from the start; without a rise, lr / sqrt(1 + step / 10000) (T)
 //   one_cycle        a cosine from lr / div_factor up to lr in the rise (default: 0.3 of all steps), then down to
@@ -32,6 +33,7 @@ struct Schedule {
   std::string decay = "linear";              // wsd
   double factor = 0.1;                       // step, exponential, plateau
   int64_t every_steps = 0, every_epochs = 0; // step, exponential: one of them; both 0: every epoch
+  int64_t hold_epochs = 0;                   // step: epochs before the first cut; 0: as between later ones
   int64_t patience = 10;                     // plateau: measurements without progress that are borne before the cut
   double threshold = 1e-4;                   // plateau: progress is a figure better by more than this share
   double div_factor = 25.0, final_div_factor = 1e4;  // one_cycle

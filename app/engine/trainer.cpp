@@ -294,7 +294,7 @@ void Training::train_epoch() {
   data::Loader loader(all - done, [&](int64_t number) {
     const auto own = share_of(indices(done + number), ranks_);
     return own.empty() ? Tensors() : setup_.data->get(own, /*training=*/true, seed);
-  }, static_cast<int>(recipe_.workers));
+  }, static_cast<int>(recipe_.workers), /*prefetch_per_worker=*/2, /*pin=*/device_.is_cuda());
   setup_.bundle.model->train();
   Progress progress("epoch " + std::to_string(position_.epoch) + "/" + std::to_string(recipe_.epochs), std::min((all - done) * size, total - done * size), "examples");
   progress.also([this] { return memory_text(device_); });

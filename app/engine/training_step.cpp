@@ -76,7 +76,9 @@ StepResult TrainingStep::run(std::span<const Tensors> batches, double lr) {
   optimizer_.zero_grad();
   StepResult result;
   result.loss = accumulate(batches);
-  result.left_out = scaler_ && !scaler_->unscale(optimizer_.parameters());
+  // A smaller scale mends overflown gradients, but neither a loss that is not finite nor gradients that overflow unscaled.
+  const bool hopeless = !std::isfinite(result.loss) || (scaler_ && scaler_->current() < 1.0);
+  result.left_out = scaler_ && !scaler_->unscale(optimizer_.parameters()) && !hopeless;
   if (!result.left_out) {
     result.gradient_norm = clip_gradients(optimizer_.parameters(), recipe_.clip);
     refuse_if_not_finite(result, batches);

@@ -98,6 +98,8 @@ def schedules():
     yield case({"name": "inverse_sqrt"}, lambda o: t.get_inverse_sqrt_schedule(o, num_warmup_steps=0))
     yield case({"name": "step", "factor": 0.5, "every_steps": 7}, lambda o: p.StepLR(o, 7, 0.5))
     yield case({"name": "step", "factor": 0.5, "every_epochs": 1}, lambda o: p.StepLR(o, 10, 0.5))
+    type1 = lambda step: 0.5 ** max(step // 10 - 1, 0)  # Time-Series-Library sets 0.5 ** (epoch - 1) after each epoch, counted from 1
+    yield case({"name": "step", "factor": 0.5, "every_epochs": 1, "hold_epochs": 2}, lambda o: p.LambdaLR(o, type1))
     yield case({"name": "exponential", "factor": 0.9, "every_steps": 1}, lambda o: p.ExponentialLR(o, 0.9))
     yield case({"name": "one_cycle"}, lambda o: p.OneCycleLR(o, 0.2, total_steps=total))
     yield case({"name": "one_cycle", "warmup_share": 0.5, "div_factor": 10.0, "final_div_factor": 100.0},
