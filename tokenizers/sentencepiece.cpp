@@ -179,7 +179,7 @@ std::unique_ptr<Model> plain_unigram(const SentencePieceModel& model) {
   for (const auto& piece : model.pieces) {
     Unigram::Piece out{piece.text, piece.score, piece.type == SentencePieceModel::normal, true};
     if (piece.type == SentencePieceModel::user_defined) {  // always taken, the longer the better
-      out.score = static_cast<double>(piece.text.size()) * best - 0.1;
+      out.score = static_cast<double>(static_cast<float>(piece.text.size()) * best) - 0.1;
     } else if (piece.type != SentencePieceModel::normal) {
       out.in_text = false;
     }

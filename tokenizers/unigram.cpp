@@ -13,6 +13,7 @@ namespace unigram_detail {
 
 constexpr double kUnknownPenalty = 10;  // below the least probable piece, as in SentencePiece
 constexpr uint32_t kNowhere = 0xFFFFFFFF;
+constexpr double kRebase = 100'000;  // beyond it SentencePiece counts from 0 again, so as not to lose digits
 
 /// The best way to cut the text up to a place.
 struct Best {
@@ -31,6 +32,13 @@ std::vector<std::pair<std::string, uint32_t>> numbered(const std::vector<Unigram
 void offer(Best& place, double score, uint32_t id, size_t from) {
   if (place.from != kNowhere && !(score > place.score)) return;
   place = {score, id, static_cast<uint32_t>(from)};
+}
+
+/// Takes the score at `here` from it and from all places already reached behind it, in single precision.
+void count_from(std::vector<Best>& best, size_t here, size_t farthest) {
+  const auto offset = static_cast<float>(best[here].score);
+  for (size_t i = here; i <= farthest; ++i)
+    if (i == here || best[i].from != kNowhere) best[i].score = static_cast<float>(best[i].score) - offset;
 }
 
 }  // namespace unigram_detail
@@ -80,17 +88,21 @@ void Unigram::tokenize(std::string_view word, std::vector<Token>& out) const {
   thread_local std::vector<detail::Best> best;
   best.assign(word.size() + 1, {0, 0, detail::kNowhere});
   const auto sum = [this](double a, double b) { return in_floats_ ? static_cast<double>(static_cast<float>(a) + static_cast<float>(b)) : a + b; };
+  size_t farthest = 0;
   for (size_t i = 0; i < word.size();) {
     const size_t character = static_cast<uint8_t>(word[i]) < 0x80 ? 1 : decode_char(word, i).bytes;
+    if (in_floats_ && std::abs(best[i].score) > detail::kRebase) detail::count_from(best, i, farthest);
     const double till_here = best[i].score;
     bool single = false;
     trie_.prefixes(word.substr(i), [&](size_t bytes, uint32_t id) {
       detail::offer(best[i + bytes], sum(scores_[id], till_here), id, i);
       single = single || bytes == character;
+      farthest = std::max(farthest, i + bytes);
     });
     if (!single) {
       if (!unk_id_) throw std::runtime_error("tokenizer: a character of \"" + std::string(word.substr(0, 80)) + "\" is not in the vocabulary, which has no unknown token (unk_id)");
       detail::offer(best[i + character], sum(unknown_score_, till_here), *unk_id_, i);
+      farthest = std::max(farthest, i + character);
     }
     i += character;
   }
