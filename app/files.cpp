@@ -1,5 +1,9 @@
 #include "app/files.h"
 
+#include <ftw.h>
+
+#include <cerrno>
+#include <cstdio>
 #include <set>
 
 #include "weights/files.h"
@@ -48,6 +52,19 @@ void copy_file_atomically(const std::filesystem::path& from, const std::filesyst
   std::error_code error;
   if (std::filesystem::equivalent(from, to, error)) return;
   weights::write_file_atomically(to, weights::read_text_file(from, kMaxCopy));
+}
+
+void remove_tree(const std::filesystem::path& path, std::error_code& error) {
+  error.clear();
+  const auto remove = [](const char* name, const struct stat*, int, struct FTW*) { return std::remove(name); };
+  constexpr int kFoldersOpen = 16;
+  if (::nftw(path.c_str(), remove, kFoldersOpen, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) error.assign(errno, std::generic_category());
+}
+
+void remove_tree(const std::filesystem::path& path) {
+  std::error_code error;
+  remove_tree(path, error);
+  if (error) throw std::filesystem::filesystem_error("cannot be removed", path, error);
 }
 
 }  // namespace zoo::app

@@ -157,15 +157,15 @@ Rename best_rename(const Fixture& fixture, const std::vector<Rename>& candidates
 
 class Prover {
  public:
-  Prover(const Fixture& fixture, const std::filesystem::path& weights, Proof& proof) : fixture_(fixture), weights_(weights), proof_(proof), entry_(entry_of(fixture)) {
+  Prover(const Fixture& fixture, const std::filesystem::path& weights, at::Device device, Proof& proof)
+      : fixture_(fixture), weights_(weights), device_(device), proof_(proof), entry_(entry_of(fixture)) {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
     config_ = with_architecture(fixture, entry_, config_of(fixture, entry_));
     model_ = entry_.make(config_);
     model_->eval();
-    for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
-    for (const auto& item : model_->named_buffers()) here_[item.key()] = item.value();
+    find_tensors();
     renames_ = renames(entry_);
     map_ = best_rename(fixture, renames_, here_);
   }
@@ -174,6 +174,8 @@ class Prover {
     compare_keys();
     if (!proof_.problems.empty()) return;
     fill();
+    model_->to(device_);
+    find_tensors();
     const bool with_loss = fixture_.values.count("loss") > 0;
     at::AutoGradMode grad(with_loss);
     Tensors outputs;
@@ -191,6 +193,12 @@ class Prover {
 
  private:
   void problem(const std::string& text) { proof_.problems.push_back(text); }
+
+  void find_tensors() {
+    here_.clear();
+    for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
+    for (const auto& item : model_->named_buffers()) here_[item.key()] = item.value();
+  }
 
   static bool filled(const std::string& key, const at::Tensor& tensor, bool parameter) {
     if (!tensor.is_floating_point()) return false;
@@ -245,8 +253,6 @@ class Prover {
     options.base_prefix = card(entry_.name).value("base_prefix", "");
     options.allow_unexpected = true;  // heads that this network does not have
     weights::load(*model_, weights::Checkpoint::open(weights_), options);
-    here_.clear();
-    for (const auto& item : model_->named_parameters()) here_[item.key()] = item.value();
   }
 
   Tensors inputs() const {
@@ -272,7 +278,7 @@ class Prover {
       return false;
     }
     ++proof_.tensors;
-    const auto a = here.detach().to(at::kDouble), b = reference.to(at::kDouble);
+    const auto a = here.detach().to(at::kCPU, at::kDouble), b = reference.to(at::kCPU, at::kDouble);
     const auto error = (a - b).abs();
     const double largest = error.numel() ? error.max().item<double>() : 0.0;
     const double scale = b.numel() ? b.abs().max().item<double>() : 0.0;
@@ -416,6 +422,7 @@ class Prover {
 
   const Fixture& fixture_;
   const std::filesystem::path weights_;
+  const at::Device device_;
   Proof& proof_;
   const Entry& entry_;
   Json config_;
@@ -435,14 +442,15 @@ Json Proof::json() const {
           {"loss", loss},           {"problems", problems},       {"not_compared", not_compared}, {"seconds", seconds}};
 }
 
-Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights) {
+Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights, at::Device device) {
   Proof proof;
   proof.fixture = file.filename().string();
   const auto start = std::chrono::steady_clock::now();
   try {
-    const verify_detail::Fixture fixture(file);
+    verify_detail::Fixture fixture(file);
     proof.model = fixture.model;
-    verify_detail::Prover(fixture, weights, proof).run();
+    for (auto& [name, tensor] : fixture.inputs) tensor = tensor.to(device);
+    verify_detail::Prover(fixture, weights, device, proof).run();
   } catch (const c10::Error& error) {
     proof.problems.push_back(error.what_without_backtrace());
   } catch (const Json::exception& error) {

@@ -1,6 +1,8 @@
 // Proof of parity: re-runs a fixture written by tests/reference (the reference's inputs, intermediates, outputs, loss and
 // gradients, no weights) against the network built here, filled by the same rule.
 #pragma once
+#include <c10/core/Device.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -27,7 +29,8 @@ struct Proof {
 
 // Never throws for what a fixture says: a fixture that cannot be read, built or run is a failed proof that says why.
 // `weights`: the checkpoint folder for a fixture that was written with published weights instead of filled ones.
-Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights = {});
+// The network runs on `device`; the comparison with the fixture is made on the CPU, in float64.
+Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights = {}, at::Device device = at::kCPU);
 
 // Fixtures of one network (all when empty), by file name: <network>[.<case>].safetensors.
 std::vector<std::filesystem::path> fixture_files(const std::filesystem::path& folder, const std::string& network);

@@ -18,7 +18,9 @@ target_include_directories(zoo_torch SYSTEM INTERFACE
   "${ZOO_TORCH}/include" "${ZOO_TORCH}/include/torch/csrc/api/include")
 target_link_libraries(zoo_torch INTERFACE "${ZOO_TORCH}/lib/libtorch.so" "${ZOO_TORCH}/lib/libtorch_cpu.so"
                       "${ZOO_TORCH}/lib/libc10.so")
-target_link_options(zoo_torch INTERFACE "-Wl,-rpath,${ZOO_TORCH}/lib")
+# The C++ library comes first: LibTorch exports parts of its own old std::filesystem (the CUDA wheel of 2.11 a remove_all that
+# jumps to address 0), and the loader takes the first that it meets.
+target_link_options(zoo_torch INTERFACE "-Wl,--push-state,--no-as-needed,-lstdc++,--pop-state" "-Wl,-rpath,${ZOO_TORCH}/lib")
 if(EXISTS "${ZOO_TORCH}/lib/libtorch_cuda.so")
   target_compile_definitions(zoo_torch INTERFACE ZOO_CUDA)
   # Nothing refers to these two by symbol: their kernels register themselves when the library loads.

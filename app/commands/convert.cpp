@@ -154,7 +154,7 @@ class NewFolder {
   explicit NewFolder(const fs::path& path) : path_(path), created_(fs::create_directories(path)) {}
   ~NewFolder() {
     std::error_code error;
-    if (created_ && !kept_) fs::remove_all(path_, error);
+    if (created_ && !kept_) remove_tree(path_, error);
   }
   NewFolder(const NewFolder&) = delete;
   NewFolder& operator=(const NewFolder&) = delete;

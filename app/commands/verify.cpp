@@ -30,7 +30,7 @@ Proof unproven(const std::string& name, const std::filesystem::path& folder) {
   return proof;
 }
 
-std::vector<Proof> prove(const Options& options) {
+std::vector<Proof> prove(const Options& options, at::Device device) {
   std::vector<Proof> proofs;
   std::vector<std::filesystem::path> files(options.fixtures.begin(), options.fixtures.end());
   std::vector<std::string> networks;
@@ -46,7 +46,7 @@ std::vector<Proof> prove(const Options& options) {
   }
   Progress progress("verify", int64_t(files.size()), "fixtures");
   for (const auto& file : files) {
-    proofs.push_back(verify_fixture(file, options.weights));
+    proofs.push_back(verify_fixture(file, options.weights, device));
     progress.add(1, proofs.back().fixture);
   }
   return proofs;
@@ -80,7 +80,8 @@ int run(const Options& options, const Common& common) {
   for (const auto& file : options.fixtures) {
     if (!std::filesystem::exists(file)) throw UsageError("verify: no fixture file '" + file + "'");
   }
-  const auto proofs = prove(options);
+  const at::Device device = common.resolved_device();
+  const auto proofs = prove(options, device);
   int64_t verified = 0;
   Json models = Json::array();
   for (const auto& proof : proofs) {
@@ -89,10 +90,10 @@ int run(const Options& options, const Common& common) {
   }
   const int64_t failed = int64_t(proofs.size()) - verified;
   if (common.json) {
-    print_json({{"verified", verified}, {"failed", failed}, {"models", models}});
+    print_json({{"verified", verified}, {"failed", failed}, {"device", device.str()}, {"models", models}});
   } else {
     print_table(proofs);
-    std::cout << verified << " verified, " << failed << " failed (float32 on CPU, " << at::get_num_threads() << " threads)\n";
+    std::cout << verified << " verified, " << failed << " failed (float32 on " << device.str() << ", " << at::get_num_threads() << " threads)\n";
   }
   return failed == 0 ? 0 : 1;
 }

@@ -37,9 +37,9 @@ void sync_folder(const fs::path& folder) {
 // At every moment one of the two is there under its name. (A step is saved twice when no step lies between two reasons to save.)
 void replace_folder(const fs::path& fresh, const fs::path& target) {
   if (!on_disk(target)) return fs::rename(fresh, target);
-  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) != 0) fs::remove_all(target), fs::rename(fresh, target);
+  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) != 0) remove_tree(target), fs::rename(fresh, target);
   std::error_code ignored;
-  fs::remove_all(fresh, ignored);
+  remove_tree(fresh, ignored);
 }
 
 // Half-written files in the run's folder (weights/files.h names them so), half-written or half-removed checkpoints.
@@ -50,7 +50,7 @@ void remove_unfinished(const fs::path& run) {
   }
   if (!fs::is_directory(folder_of(run), ignored)) return;
   for (const auto& item : fs::directory_iterator(folder_of(run))) {
-    if (item.path().extension() == kUnfinished) fs::remove_all(item.path(), ignored);
+    if (item.path().extension() == kUnfinished) remove_tree(item.path(), ignored);
   }
 }
 
@@ -75,13 +75,13 @@ void save_checkpoint(const fs::path& run, int64_t step, const Bundle& bundle, co
   const fs::path folder = d::folder_of(run) / d::name_of(step), working = folder.string() + d::kUnfinished;
   try {
     fs::create_directories(d::folder_of(run));
-    fs::remove_all(working);
+    remove_tree(working);
     save_bundle(bundle, working);
     weights::save_safetensors(working / "training_state.safetensors", d::named(state.tensors));
     weights::write_file_atomically(working / "training_state.json", state.values.dump(2) + "\n");
   } catch (...) {  // a full disk, most likely: give back what was taken
     std::error_code ignored;
-    fs::remove_all(working, ignored);
+    remove_tree(working, ignored);
     throw;
   }
   d::sync_folder(working);
@@ -93,7 +93,7 @@ void save_checkpoint(const fs::path& run, int64_t step, const Bundle& bundle, co
     // Renamed first: a removal that is cut off must not leave a folder that looks complete.
     const fs::path old = all[i].string() + d::kUnfinished;
     fs::rename(all[i], old);
-    fs::remove_all(old);
+    remove_tree(old);
   }
 }
 
@@ -112,7 +112,7 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
 
 void remove_checkpoints(const fs::path& run) {
   std::error_code ignored;
-  fs::remove_all(checkpoints_detail::folder_of(run), ignored);
+  remove_tree(checkpoints_detail::folder_of(run), ignored);
 }
 
 std::optional<Resumable> newest_checkpoint(const fs::path& run) {

@@ -45,7 +45,7 @@ void RunFolder::set_aside() {
     throw UsageError(path_.string() + ": holds other files than a checkpoint (no config.json), which --overwrite does not remove; name another folder");
   }
   // A folder set aside earlier is still waiting for its replacement: this one was none.
-  if (on_disk(replaced_)) fs::remove_all(path_);
+  if (on_disk(replaced_)) remove_tree(path_);
   else fs::rename(path_, replaced_);
 }
 
@@ -61,7 +61,7 @@ void RunFolder::lock() {
 RunFolder::~RunFolder() {
   std::error_code ignored;
   if (!kept_) {
-    if (made_) fs::remove_all(path_, ignored);
+    if (made_) remove_tree(path_, ignored);
     if (on_disk(replaced_) && !on_disk(path_)) fs::rename(replaced_, path_, ignored);
   }
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -70,7 +70,7 @@ RunFolder::~RunFolder() {
 void RunFolder::finish() {
   kept_ = true;
   std::error_code ignored;
-  fs::remove_all(replaced_, ignored);
+  remove_tree(replaced_, ignored);
 }
 
 }  // namespace zoo::app
