@@ -79,6 +79,8 @@ Bpe::Bpe(std::vector<std::pair<std::string, uint32_t>> vocab, const Merges& merg
     word_ids_.push_back(id);
   }
   known_ = std::make_unique<std::atomic<uint8_t>[]>(word_ids_.size());
+  for (const auto& word : options_.always_whole)
+    if (const uint32_t index = words_.find(word); index != StringTable::kNone) known_[index] = whole;
   if (!options_.byte_fallback) return;
   for (int byte = 0; byte < 256; ++byte) {
     char name[8];

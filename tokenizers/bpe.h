@@ -21,6 +21,7 @@ class Bpe final : public Model {
     bool fuse_unk = false;                  // one unknown token for several unknown characters in a row
     bool byte_fallback = false;             // <0x0A> ... for a character without a token
     bool ignore_merges = false;             // a word of the vocabulary is one token, whatever the merges
+    std::vector<std::string> always_whole;  // these words of the vocabulary are
   };
   using Merges = std::vector<std::pair<std::string, std::string>>;
 

@@ -149,6 +149,14 @@ void Pipeline::append(Encoding& out, std::string_view text, uint32_t id, Span so
   out.word_ids.push_back(word);
 }
 
+/// Whether the character that token i is a byte of goes on in the next token. `begin`: of the word in `text`.
+bool Pipeline::is_inner_byte(const std::vector<Token>& tokens, size_t i, const AlignedText& text, size_t begin) const {
+  const auto is_byte = [&](const Token& token) { return token.id < parts_.byte_pieces.size() && parts_.byte_pieces[token.id]; };
+  if (i + 1 >= tokens.size() || !is_byte(tokens[i]) || !is_byte(tokens[i + 1])) return false;
+  const auto source = [&](const Token& token) { return text.source({begin + token.span.begin, begin + token.span.end}); };
+  return source(tokens[i]) == source(tokens[i + 1]);
+}
+
 /// Stops after the word that brings the count to `enough` tokens (0: never); the rest would be truncated
 /// anyway.
 Encoding Pipeline::encode_one(std::string_view text, size_t enough) const {
@@ -168,9 +176,11 @@ Encoding Pipeline::encode_one(std::string_view text, size_t enough) const {
     for (const auto& span : pieces.spans) {
       tokens.clear();
       parts_.model->tokenize(all.substr(span.begin, span.end - span.begin), tokens);
-      for (const auto& token : tokens) {
-        const Span part{span.begin + token.span.begin, span.begin + token.span.end};
-        append(out, text, token.id, pieces.text.source(part), all.substr(part.begin, part.end - part.begin), false, word);
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        const Span part{span.begin + tokens[i].span.begin, span.begin + tokens[i].span.end};
+        Span source = pieces.text.source(part);
+        if (!parts_.byte_pieces.empty() && is_inner_byte(tokens, i, pieces.text, span.begin)) source.end = source.begin;
+        append(out, text, tokens[i].id, source, all.substr(part.begin, part.end - part.begin), false, word);
       }
       ++word;
       if (enough > 0 && out.ids.size() >= enough) return out;

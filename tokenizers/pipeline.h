@@ -34,6 +34,7 @@ class Pipeline final : public Tokenizer {
     SpecialNames names;
     size_t model_max_length = std::numeric_limits<size_t>::max();
     bool on_bytes = false;  // words reach the model as plain text, in place of the byte alphabet
+    std::vector<bool> byte_pieces;  // by id; of the bytes of a character only the last stands for it in the offsets. Empty: each does
     bool truncate_left = false;
     std::optional<Truncation> truncation;
     std::optional<Padding> padding;
@@ -64,6 +65,7 @@ class Pipeline final : public Tokenizer {
  private:
   Encoding encode_one(std::string_view text, size_t enough) const;
   void append(Encoding& out, std::string_view text, uint32_t id, Span source, std::string_view piece, bool added, int64_t word) const;
+  bool is_inner_byte(const std::vector<Token>& tokens, size_t i, const AlignedText& text, size_t begin) const;
   void check_room(size_t max_length, size_t special) const;
   std::optional<int64_t> named(const std::string& name) const;
 

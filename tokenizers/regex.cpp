@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <map>
 #include <stdexcept>
 
 #include "tokenizers/utf8.h"
@@ -14,6 +15,7 @@ constexpr size_t kLongestPattern = 100'000;
 constexpr uint32_t kMostSteps = 20'000'000;  // of one match: about a second
 constexpr uint32_t kMostKilobytes = 256 * 1024;
 constexpr auto kWordInClass = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";  // \w of Oniguruma; PCRE2's lacks the marks
+constexpr auto kWordAlone = "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";  // these count as well outside of classes, by an old table
 
 [[noreturn]] void refuse(const std::string& pattern, const std::string& why) {
   throw std::runtime_error("the regular expression \"" + pattern.substr(0, 200) + "\" " + why);
@@ -27,16 +29,29 @@ std::string translate_escape(const std::string& pattern, size_t& i, bool in_clas
   switch (letter) {
     case 's': return "\\p{White_Space}";
     case 'S': return "\\P{White_Space}";
-    case 'w': return in_class ? kWordInClass : std::string("[") + kWordInClass + "]";
+    case 'w': return in_class ? kWordInClass : std::string("[") + kWordInClass + kWordAlone + "]";
     case 'W':
       if (in_class) refuse(pattern, "has \\W inside a class, which is not supported (write the class out)");
-      return std::string("[^") + kWordInClass + "]";
+      return std::string("[^") + kWordInClass + kWordAlone + "]";
     case 'h': return in_class ? "0-9A-Fa-f" : "[0-9A-Fa-f]";  // hexadecimal digit there, horizontal space in PCRE2
     case 'H':
       if (in_class) refuse(pattern, "has \\H inside a class, which is not supported (write the class out)");
       return "[^0-9A-Fa-f]";
     default: return {'\\', letter};
   }
+}
+
+/// [:alpha:] and the like, `name` being "alpha" or, for all others, "^alpha"; PCRE2 draws some of them narrower.
+std::string translate_posix(const std::string& pattern, const std::string& name) {
+  static const std::map<std::string, std::string> wide = {
+      {"alnum", "\\p{Alphabetic}\\p{Nd}"}, {"alpha", "\\p{Alphabetic}"}, {"digit", "\\p{Nd}"}, {"lower", "\\p{Lowercase}"},
+      {"punct", "\\p{P}\\p{S}"}, {"space", "\\p{White_Space}"}, {"upper", "\\p{Uppercase}"}, {"word", kWordInClass}};
+  const bool others = name.starts_with('^');
+  const auto found = wide.find(others ? name.substr(1) : name);
+  if (found == wide.end()) return "[:" + name + ":]";
+  if (!others) return found->second;
+  if (found->second.find('\\', 1) != std::string::npos) refuse(pattern, "has [:" + name + ":] inside a class, which is not supported (write the class out)");
+  return "\\P" + found->second.substr(2);
 }
 
 /// One class, `pattern[i]` being its "["; classes within it become part of it. Moves i past the class.
@@ -55,7 +70,7 @@ std::string translate_class(const std::string& pattern, size_t& i) {
     if (pattern.compare(i, 2, "[:") == 0) {
       const size_t end = pattern.find(":]", i + 2);
       if (end == std::string::npos) refuse(pattern, "has an unfinished [: :] class");
-      out += pattern.substr(i, end + 2 - i);
+      out += translate_posix(pattern, pattern.substr(i + 2, end - i - 2));
       i = end + 2;
       continue;
     }

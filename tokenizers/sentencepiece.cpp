@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "tokenizers/bpe.h"
+#include "tokenizers/byte_trie.h"
 #include "tokenizers/readers.h"
 #include "tokenizers/sentencepiece_model.h"
 #include "tokenizers/sentencepiece_text.h"
@@ -168,26 +169,43 @@ Bpe::Merges merges_of(const SentencePieceModel& model) {
 }
 
 std::unique_ptr<Model> plain_unigram(const SentencePieceModel& model) {
-  float best = 0;
-  bool any = false;
-  for (const auto& piece : model.pieces) {
-    if (piece.type != SentencePieceModel::normal) continue;
-    best = any ? std::max(best, piece.score) : piece.score;
-    any = true;
-  }
   std::vector<Unigram::Piece> pieces;
   for (const auto& piece : model.pieces) {
     Unigram::Piece out{piece.text, piece.score, piece.type == SentencePieceModel::normal, true};
-    if (piece.type == SentencePieceModel::user_defined) {  // always taken, the longer the better
-      out.score = static_cast<double>(static_cast<float>(piece.text.size()) * best) - 0.1;
+    if (piece.type == SentencePieceModel::user_defined) {  // better than any probability, the longer the better
+      out.score = static_cast<float>(0.1 * (static_cast<double>(piece.text.size()) - 1));
     } else if (piece.type != SentencePieceModel::normal) {
       out.in_text = false;
     }
     pieces.push_back(std::move(out));
   }
   auto unigram = std::make_unique<Unigram>(std::move(pieces), model.unk_id, model.byte_fallback);
-  unigram->add_in_floats();
+  unigram->follow_sentencepiece();
   return unigram;
+}
+
+std::vector<std::string> user_defined(const SentencePieceModel& model) {
+  std::vector<std::string> out;
+  for (const auto& piece : model.pieces)
+    if (piece.type == SentencePieceModel::user_defined) out.push_back(piece.text);
+  return out;
+}
+
+/// Symbols of the user's own stay whole in BPE models; of several the longest counts.
+std::unique_ptr<PreTokenizer> around(std::vector<std::string> symbols) {
+  std::vector<std::pair<std::string_view, uint32_t>> entries;
+  for (const auto& symbol : symbols) entries.emplace_back(symbol, 0);
+  auto split = std::make_unique<Split>();
+  split->delimiter = Delimiter::isolated;
+  split->find = [trie = ByteTrie(entries)](std::string_view text, std::vector<Span>& matches) {
+    for (size_t i = 0; i < text.size();) {
+      size_t bytes = 0;
+      trie.prefixes(text.substr(i), [&](size_t length, uint32_t) { bytes = length; });
+      if (bytes > 0) matches.push_back({i, i + bytes});
+      i += bytes > 0 ? bytes : decode_char(text, i).bytes;
+    }
+  };
+  return split;
 }
 
 std::unique_ptr<Model> plain_model(const SentencePieceModel& model) {
@@ -200,6 +218,7 @@ std::unique_ptr<Model> plain_model(const SentencePieceModel& model) {
   options.unk_token = model.pieces.at(model.unk_id).text;
   options.fuse_unk = true;
   options.byte_fallback = model.byte_fallback;
+  options.always_whole = user_defined(model);
   return std::make_unique<Bpe>(std::move(vocab), merges_of(model), std::move(options));
 }
 
@@ -214,7 +233,10 @@ Pipeline::Parts plain(const SentencePieceModel& model, const TokenizerConfig& co
   parts.names.unk = text_of(static_cast<int32_t>(model.unk_id));
   parts.model = plain_model(model);
   parts.normalizer = std::make_unique<SentencePieceText>(model);
-  // No pre-tokenizer: rounding runs through the whole text there, and decides ties.
+  // No pre-tokenizer for unigram models: rounding runs through the whole text there, and decides ties.
+  if (model.kind == SentencePieceModel::bpe) parts.pre_tokenizer = around(user_defined(model));
+  if (model.byte_fallback)
+    for (const auto& piece : model.pieces) parts.byte_pieces.push_back(piece.type == SentencePieceModel::byte);
   parts.decoder = std::make_unique<SentencePieceDecoder>(model);
   for (size_t id = 0; id < model.pieces.size(); ++id)
     if (model.pieces[id].type == SentencePieceModel::control) parts.added.mark_special(model.pieces[id].text, static_cast<uint32_t>(id));

@@ -24,6 +24,28 @@ std::vector<std::pair<std::string_view, uint32_t>> user_defined(const SentencePi
   return out;
 }
 
+/// What is well-formed, and one U+FFFD for each byte that is not; leaves `bytes` empty.
+void append_bytes(std::string& out, std::string& bytes) {
+  for (size_t i = 0; i < bytes.size();) {
+    const size_t length = decode_char(bytes, i).bytes;
+    const std::string_view character = std::string_view(bytes).substr(i, length);
+    if (is_valid_utf8(character)) out += character;
+    for (size_t k = 0; k < length && !is_valid_utf8(character); ++k) append_utf8(out, 0xFFFD);
+    i += length;
+  }
+  bytes.clear();
+}
+
+/// With a space for each mark.
+void append_spaced(std::string& out, std::string_view text) {
+  for (size_t at = text.find(kMarkText); at != std::string_view::npos; at = text.find(kMarkText)) {
+    out += text.substr(0, at);
+    out += ' ';
+    text.remove_prefix(at + kMarkText.size());
+  }
+  out += text;
+}
+
 }  // namespace sentencepiece_text_detail
 
 SentencePieceText::SentencePieceText(const SentencePieceModel& model)
@@ -83,38 +105,30 @@ void SentencePieceText::apply(AlignedText& text) const {
 
 SentencePieceDecoder::SentencePieceDecoder(const SentencePieceModel& model)
     : unknown_(model.pieces.at(model.unk_id).text), unknown_surface_(model.unk_surface),
-      drops_first_(model.add_dummy_prefix || model.remove_extra_whitespaces), byte_fallback_(model.byte_fallback) {}
+      drops_first_(model.add_dummy_prefix || model.remove_extra_whitespaces), drops_all_(model.remove_extra_whitespaces), byte_fallback_(model.byte_fallback) {}
 
 std::vector<std::string> SentencePieceDecoder::apply(std::vector<std::string> tokens) const {
-  using sentencepiece_text_detail::kMarkText;
-  std::string out;
+  using namespace sentencepiece_text_detail;
+  std::string out, bytes;
+  bool at_start = drops_first_;
   for (const auto& token : tokens) {
     unsigned byte = 0;
     if (byte_fallback_ && token.size() == 6 && token.starts_with("<0x") && std::from_chars(token.data() + 3, token.data() + 5, byte, 16).ec == std::errc()) {
-      out.push_back(static_cast<char>(byte));
+      bytes.push_back(static_cast<char>(byte));
       continue;
     }
-    if (token == unknown_) {
-      out += unknown_surface_;
-      continue;
-    }
+    append_bytes(out, bytes);
+    at_start = at_start && out.empty();
     std::string_view rest = token;
-    if (drops_first_ && out.empty() && rest.starts_with(kMarkText)) rest.remove_prefix(kMarkText.size());
-    while (!rest.empty()) {
-      const size_t at = std::min(rest.find(kMarkText), rest.size());
-      out += rest.substr(0, at);
-      if (at == rest.size()) break;
-      out += ' ';
-      rest.remove_prefix(at + kMarkText.size());
+    if (at_start && rest.starts_with(kMarkText)) {
+      rest.remove_prefix(kMarkText.size());
+      at_start = drops_all_;
     }
+    if (token == unknown_) out += unknown_surface_;
+    else append_spaced(out, rest);
   }
-  std::string repaired;
-  for (size_t i = 0; i < out.size();) {
-    const auto c = decode_char(out, i);
-    append_utf8(repaired, c.code_point);
-    i += c.bytes;
-  }
-  return {std::move(repaired)};
+  append_bytes(out, bytes);
+  return {std::move(out)};
 }
 
 }  // namespace zoo::tokenizers

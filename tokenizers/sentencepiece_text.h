@@ -30,7 +30,7 @@ class SentencePieceDecoder final : public Decoder {
 
  private:
   std::string unknown_, unknown_surface_;
-  bool drops_first_, byte_fallback_;
+  bool drops_first_, drops_all_, byte_fallback_;  // spaces at the start
 };
 
 }  // namespace zoo::tokenizers

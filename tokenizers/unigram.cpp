@@ -71,13 +71,18 @@ Unigram::Unigram(std::vector<Piece> pieces, std::optional<uint32_t> unk_id, bool
 
 void Unigram::append_unknown(std::string_view word, Span span, std::vector<Token>& out) const {
   const auto text = word.substr(span.begin, span.end - span.begin);
-  if (const auto id = vocab_.find(text)) {  // unknown characters side by side may spell a piece
+  if (const auto id = in_floats_ ? std::nullopt : vocab_.find(text)) {  // unknown characters side by side may spell a piece
     out.push_back({*id, span});
     return;
   }
   const auto has_byte = [&](char byte) { return byte_ids_[static_cast<uint8_t>(byte)] != unigram_detail::kNowhere; };
   if (byte_fallback_ && std::all_of(text.begin(), text.end(), has_byte)) {
-    for (const char byte : text) out.push_back({byte_ids_[static_cast<uint8_t>(byte)], span});
+    for (size_t i = 0; i < text.size();) {
+      const size_t bytes = decode_char(text, i).bytes;
+      const Span character{span.begin + i, span.begin + i + bytes};
+      for (const char byte : text.substr(i, bytes)) out.push_back({byte_ids_[static_cast<uint8_t>(byte)], in_floats_ ? character : span});
+      i += bytes;
+    }
     return;
   }
   out.push_back({*unk_id_, span});

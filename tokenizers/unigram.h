@@ -21,8 +21,9 @@ class Unigram final : public Model {
   /// Throws std::runtime_error for an empty vocabulary, a score that is not a number, an unk_id outside of it.
   Unigram(std::vector<Piece> pieces, std::optional<uint32_t> unk_id, bool byte_fallback);
 
-  /// Adds scores up in single precision, as SentencePiece itself does (the reference library uses double): it decides ties.
-  void add_in_floats() { in_floats_ = true; }
+  /// As SentencePiece itself has it, where the reference library differs: scores are added up in single precision, which
+  /// decides ties, and unknown characters side by side never spell a piece.
+  void follow_sentencepiece() { in_floats_ = true; }
 
   void tokenize(std::string_view word, std::vector<Token>& out) const override;
   std::optional<uint32_t> token_to_id(std::string_view token) const override { return vocab_.find(token); }
