@@ -295,6 +295,8 @@ std::unique_ptr<Model> make_bpe(const JsonField& part) {
   if (part.has("dropout") && !(part.at("dropout").value().is_number() && part.at("dropout").value().get<double>() == 0)) {
     part.at("dropout").fail("null or 0: dropping merges at random is for training a network on varied splits, which zoo does not do");
   }
+  if (options.byte_fallback && !(options.continuing_subword_prefix + options.end_of_word_suffix).empty())
+    part.at("byte_fallback").fail("false beside continuing_subword_prefix or end_of_word_suffix (their bytes would be taken for text)");
   return std::make_unique<Bpe>(bpe_detail::read_vocab(part.at("vocab")), bpe_detail::read_merges(part.at("merges")), std::move(options));
 }
 

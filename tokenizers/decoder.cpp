@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -18,10 +19,25 @@ constexpr auto kSupported = "BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Met
 constexpr auto kReplacementText = "\xEF\xBF\xBD";
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  if (from.empty()) return;
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
+  size_t at = from.empty() ? std::string::npos : text.find(from);
+  if (at == std::string::npos) return;
+  std::string out;
+  size_t done = 0;
+  for (; at != std::string::npos; at = text.find(from, done)) {
+    out.append(text, done, at - done).append(to);
+    done = at + from.size();
   }
+  text = std::move(out.append(text, done));
+}
+
+/// As replace_all, for texts of a file: refuses what would fill the memory.
+void replace_checked(std::string& text, const std::string& from, const std::string& to) {
+  constexpr size_t kMostBytes = size_t{1} << 26;
+  size_t matches = 0;
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + from.size())) ++matches;
+  if (matches > 0 && to.size() > kMostBytes / matches)
+    throw std::runtime_error("tokenizer: the decoder Replace would make more than " + std::to_string(kMostBytes) + " bytes of a token");
+  replace_all(text, from, to);
 }
 
 /// The reference applies these to each token apart, with the space before it, in this order.
@@ -155,7 +171,7 @@ std::unique_ptr<Decoder> make_replace(const JsonField& part) {
     const std::string from = pattern.at("String").string();
     if (from.empty()) pattern.at("String").fail("at least one character");
     return make_each([=](std::string token) {
-      replace_all(token, from, content);
+      replace_checked(token, from, content);
       return token;
     });
   }

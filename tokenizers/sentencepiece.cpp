@@ -17,6 +17,7 @@ namespace zoo::tokenizers {
 namespace sentencepiece_detail {
 
 constexpr size_t kSentinels = 100;
+constexpr size_t kMostMergeBytes = size_t{1} << 30;
 constexpr std::array kLanguages = {"ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN",
                                    "hi_IN", "it_IT", "ja_XX", "kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP",
                                    "nl_XX", "ro_RO", "ru_RU", "si_LK", "tr_TR", "vi_VN", "zh_CN"};
@@ -154,12 +155,16 @@ Bpe::Merges merges_of(const SentencePieceModel& model) {
   StringTable known;
   known.reserve(model.pieces.size());
   for (const auto& piece : model.pieces) known.insert(piece.text, 0);
+  size_t bytes = 0;
   for (const auto& piece : model.pieces) {
     if (piece.type != SentencePieceModel::normal) continue;
     const std::string_view text = piece.text;
     for (size_t i = decode_char(text, 0).bytes; i < text.size(); i += decode_char(text, i).bytes) {
       const auto left = text.substr(0, i), right = text.substr(i);
-      if (known.find(left) != StringTable::kNone && known.find(right) != StringTable::kNone) ways.push_back({piece.score, {std::string(left), std::string(right)}});
+      if (known.find(left) == StringTable::kNone || known.find(right) == StringTable::kNone) continue;
+      bytes += text.size() + sizeof(Way);
+      if (bytes > kMostMergeBytes) throw std::runtime_error("its pieces can be made of each other in too many ways (is it damaged?)");
+      ways.push_back({piece.score, {std::string(left), std::string(right)}});
     }
   }
   std::stable_sort(ways.begin(), ways.end(), [](const auto& a, const auto& b) { return a.first > b.first; });

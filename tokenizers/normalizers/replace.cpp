@@ -1,3 +1,6 @@
+#include <stdexcept>
+#include <string>
+
 #include "tokenizers/byte_alphabet.h"
 #include "tokenizers/normalizer.h"
 #include "tokenizers/utf8.h"
@@ -11,12 +14,22 @@ Span source_before(const AlignedText& text, size_t at) {
   return text.source({at - 1, at});
 }
 
+/// A file may not blow texts up: a chain of replacements that each double what they find fills any memory.
+void check_growth(const AlignedText& text, size_t added) {
+  constexpr size_t kMostTimes = 64, kAlwaysFine = 1 << 20;
+  const size_t size = text.text().size(), input = text.source({size - 1, size}).end;
+  if (size + added <= kMostTimes * input + kAlwaysFine) return;
+  throw std::runtime_error("tokenizer: the normalizer Replace would make more than " + std::to_string(added) + " characters of a text of " +
+                           std::to_string(input) + " bytes; at most " + std::to_string(kMostTimes) + " times its length is accepted");
+}
+
 }  // namespace replace_detail
 
 void Replace::apply(AlignedText& text) const {
   std::vector<Span> matches;
   find(text.text(), matches);
   if (matches.empty()) return;
+  replace_detail::check_growth(text, matches.size() * content.size());
   AlignedText out;
   out.begin_parts(text.text().size());
   size_t done = 0;
