@@ -1,5 +1,9 @@
 #include "models/blocks/attention.h"
 
+#include <cmath>
+
+#include "models/blocks/dropout.h"
+
 namespace zoo {
 
 at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
@@ -10,8 +14,29 @@ at::Tensor merge_heads(const at::Tensor& x) {
   return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)});
 }
 
+namespace attention_detail {
+
+// The equation as it stands, for training with dropout on CPUs: LibTorch's fused kernel has none there.
+at::Tensor with_dropout(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double dropout, double scale) {
+  const auto flat = [](const at::Tensor& x) { return x.reshape({x.size(0) * x.size(1), x.size(2), x.size(3)}); };
+  const at::Tensor keys = flat(k);
+  at::Tensor scores = at::baddbmm(at::empty({1, 1, 1}, q.options()), flat(q), keys.transpose(1, 2), /*beta=*/0, scale);  // [B heads, T, S]
+  if (mask.defined()) {
+    const at::Tensor full = scores.view({q.size(0), q.size(1), q.size(2), k.size(2)});
+    scores = flat(mask.scalar_type() == at::kBool ? full.masked_fill(mask.logical_not(), -INFINITY) : full + mask);
+  }
+  const at::Tensor weights = mask.defined() ? at::_safe_softmax(scores, -1) : at::softmax(scores, -1);  // safe: no NaN where nothing is kept
+  const at::Tensor mixed = at::bmm(fast_dropout(weights, dropout, true), flat(v));
+  return mixed.view({q.size(0), q.size(1), q.size(2), v.size(3)});
+}
+
+}  // namespace attention_detail
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double dropout,
                      std::optional<double> scale) {
+  if (dropout > 0.0 && q.device().is_cpu() && q.dim() == 4 && q.size(1) == k.size(1)) {
+    return attention_detail::with_dropout(q, k, v, mask, dropout, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))));
+  }
   const auto optional_mask = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
   return at::scaled_dot_product_attention(q, k, v, optional_mask, dropout, /*is_causal=*/false, scale);
 }

@@ -23,9 +23,9 @@ ROWS = [
     ("timexer_epf_np", "EPF_NP.csv", (.236, .268), 4),
     ("timexer_epf_pjm", "EPF_PJM.csv", (.093, .192), 4),
     *[(f"informer_etth1_{h}", "ETTh1.csv", p, 0) for h, p in zip((24, 48, 168), ((.577, .549), (.685, .625), (.931, .752)))],
-    ("aquacast_exchange_96", "exchange_rate.csv", None, None),
-    ("performer_bilstm_exchange_96", "exchange_rate.csv", None, None),
-    ("tsfm_encoder_exchange_96", "exchange_rate.csv", None, None),
+    ("aquacast_pm25_24", "beijing_pm25.csv", None, None),
+    ("performer_bilstm_pm25_24", "beijing_pm25.csv", None, None),
+    ("tsfm_encoder_pm25_24", "beijing_pm25.csv", None, None),
 ]
 
 

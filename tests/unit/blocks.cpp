@@ -38,6 +38,27 @@ TEST_CASE("linear equals a naive loop, packed and unpacked, in values and gradie
   }
 }
 
+TEST_CASE("attention in training, with a dropout too small to happen, equals attention without", "[blocks]") {
+  at::manual_seed(0);
+  const auto q = at::randn({2, 3, 4, 8}), k = at::randn({2, 3, 6, 8}), v = at::randn({2, 3, 6, 5});
+  auto keep = at::ones({2, 6}, at::kBool);
+  keep[0].slice(0, 2).fill_(false);
+  keep[1].fill_(false);  // a row that keeps nothing
+  const auto added = at::randn({2, 1, 4, 6});
+  for (const auto& mask : {at::Tensor(), key_mask(keep), added}) {
+    std::vector<at::Tensor> results;
+    for (const double dropout : {0.0, 1e-9}) {
+      std::vector<at::Tensor> leaves;
+      for (const auto& x : {q, k, v}) leaves.push_back(x.clone().requires_grad_());
+      const auto mixed = attention(leaves[0], leaves[1], leaves[2], mask, dropout, 0.3);
+      mixed.square().sum().backward();
+      results.push_back(mixed.detach());
+      for (const auto& leaf : leaves) results.push_back(leaf.grad());
+    }
+    for (size_t i = 0; i < 4; ++i) CHECK(at::allclose(results[i], results[i + 4], 1e-4, 1e-5));
+  }
+}
+
 TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v by loops, with a key mask", "[blocks]") {
   at::manual_seed(0);
   const auto q = at::randn({2, 2, 3, 4}), k = at::randn({2, 2, 5, 4}), v = at::randn({2, 2, 5, 4});
