@@ -61,8 +61,9 @@ bool in_head(const Entry& entry, const Model& model, const std::string& key) {
 }
 
 int64_t head_classes(const Entry& entry, const Model& model) {
-  for (const auto& item : model.named_parameters()) {
-    for (const auto& prefix : head_prefixes(entry)) {
+  // By prefix first: a head of several layers names the one with a row per class before the others.
+  for (const auto& prefix : head_prefixes(entry)) {
+    for (const auto& item : model.named_parameters()) {
       if (head_detail::starts_with(item.key(), prefix) && item.value().dim() >= 1) return item.value().size(0);
     }
   }

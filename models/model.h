@@ -19,8 +19,9 @@ using Json = nlohmann::ordered_json;
 // Inputs:  image [B,C,H,W], volume [B,C,D,H,W], tokens [B,T] int64, token_types [B,T] int64, mask [B,T] bool (true = keep),
 //          series [B,L,C] (the lookback), series_time [B,L,F] and future_time [B,H,F] (calendar features of the lookback and
 //          of the horizon), future_exogenous [B,H,E] (what is known of the future), points [B,N,3], audio [B,S],
-//          features [B,T,F], graph.edges [2,E], labels, target [B,H,C].
+//          features [B,T,F], graph.edges [2,E], labels, target [B,H,C], decoder_tokens [B,U] int64 (what a decoder has read).
 // Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast [B,H,C], audio;
+//          start_logits and end_logits [B,T] (an answer's span);
 //          distribution.{weight,df,loc,scale} [B,H,C,K] (a mixture of K Student-t) beside a forecast.
 using Tensors = std::map<std::string, at::Tensor>;
 
@@ -44,7 +45,7 @@ struct Model : Module {
 };
 
 // One input of a network: symbolic shape such as {"B", "T"}; dtype "float32", "int64" or "bool"; values lie in [low, high).
-// A symbol that names a number of the config (e.g. "image_size") takes it; "B", "T" and "F" (calendar features) are free.
+// A symbol that names a number of the config (e.g. "image_size") takes it; "B", "T", "U" (a decoder's length) and "F" (calendar features) are free.
 struct InputSpec {
   std::string name;
   std::vector<std::string> shape;

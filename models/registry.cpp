@@ -13,12 +13,14 @@ std::vector<std::pair<std::string_view, std::string_view>> embedded_cards();  //
 
 // One line per network here and one in registry(); a test compares both with the folder.
 namespace aquacast { Entry entry(); }
+namespace bart { Entry entry(); }
 namespace bert { Entry entry(); }
 namespace cct { Entry entry(); }
 namespace informer { Entry entry(); }
 namespace informer_for_prediction { Entry entry(); }
 namespace itransformer { Entry entry(); }
 namespace performer_bilstm { Entry entry(); }
+namespace t5 { Entry entry(); }
 namespace timexer { Entry entry(); }
 namespace tsfm_scaling_laws { Entry entry(); }
 namespace vit { Entry entry(); }
@@ -26,12 +28,14 @@ namespace vit { Entry entry(); }
 const std::vector<Entry>& registry() {
   static const std::vector<Entry> entries = {
       aquacast::entry(),
+      bart::entry(),
       bert::entry(),
       cct::entry(),
       informer::entry(),
       informer_for_prediction::entry(),
       itransformer::entry(),
       performer_bilstm::entry(),
+      t5::entry(),
       timexer::entry(),
       tsfm_scaling_laws::entry(),
       vit::entry(),

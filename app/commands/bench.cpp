@@ -47,6 +47,7 @@ struct Result {
 int64_t dimension(const std::string& symbol, const Case& c, const Json& config) {
   if (symbol == "B") return c.batch;
   if (symbol == "T") return c.length;
+  if (symbol == "U") return c.length;  // a decoder that reads as much
   if (symbol == "F") return 4;  // calendar features of hourly data
   if (symbol.find_first_not_of("0123456789") == std::string::npos) return std::stoll(symbol);
   return config.at(symbol).get<int64_t>();

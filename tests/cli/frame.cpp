@@ -54,7 +54,7 @@ TEST_CASE("failures end with 1 and name what was expected", "[cli]") {
   CHECK(missing.code == 1);
   CHECK(missing.out.empty());
   CHECK(has(missing.err, "config.json"));
-  const auto close = zoo_program("info brt:tiny");
+  const auto close = zoo_program("info bertt:tiny");
   CHECK(close.code == 1);
   CHECK(has(close.err, "nearest networks: bert"));
   const auto variant = zoo_program("info bert:tinny");

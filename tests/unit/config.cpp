@@ -68,7 +68,7 @@ TEST_CASE("networks are found by name, alias, architecture and model type; other
   CHECK(find_entry("compact_transformers").name == "cct");
   CHECK(entry_for_config({{"architectures", {"BertForMaskedLM"}}}).name == "bert");
   CHECK(entry_for_config({{"model_type", "vit"}}).name == "vit");
-  CHECK_THROWS_WITH(find_entry("brt"), ContainsSubstring("nearest: bert"));
+  CHECK_THROWS_WITH(find_entry("bertt"), ContainsSubstring("nearest: bert"));
   CHECK_THROWS_WITH(entry_for_config({{"architectures", {"BertModle"}}}), ContainsSubstring("BertModel"));
   CHECK_THROWS_WITH(entry_for_config(Json::object()), ContainsSubstring("neither"));
   CHECK_THROWS_WITH(variant_config(find_entry("bert"), "tinny"), ContainsSubstring("nearest: tiny"));

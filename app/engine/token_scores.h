@@ -1,0 +1,21 @@
+// What changes the scores of the next token before one is chosen, in transformers' order.
+#pragma once
+#include <span>
+
+#include "app/engine/generation.h"
+
+namespace zoo::app {
+
+// What a row has read and written so far.
+struct RowHistory {
+  std::vector<int64_t> ids;                // prompt and new tokens
+  const std::vector<int64_t>* source = nullptr;  // the input's own tokens, for networks with an encoder
+};
+
+// scores [rows, vocabulary] float32, logits or log-probabilities, changed in place or returned anew; `written`: new tokens so far.
+at::Tensor constrained(at::Tensor scores, std::span<const RowHistory> rows, int64_t written, const GenerationOptions& options);
+
+// Temperature, top-k, top-p, min-p, typical: what is left out becomes -infinity.
+at::Tensor warped(at::Tensor scores, const GenerationOptions& options);
+
+}  // namespace zoo::app

@@ -1,0 +1,164 @@
+#include "models/decoding.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+#include "models/blocks/attention.h"
+
+namespace zoo {
+namespace decoding_detail {
+
+// Sixteen lanes whatever the processor: the compiler splits them where its registers are narrower.
+typedef float Lanes __attribute__((vector_size(64), aligned(4)));
+constexpr int64_t kLanes = 16;
+
+inline __attribute__((always_inline)) float dot(const float* a, const float* b, int64_t d) {
+  Lanes sums = {};
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) sums += *reinterpret_cast<const Lanes*>(a + i) * *reinterpret_cast<const Lanes*>(b + i);
+  float sum = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+  for (; i < d; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+inline __attribute__((always_inline)) void add_scaled(float* y, const float* x, float factor, int64_t d) {
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) *reinterpret_cast<Lanes*>(y + i) += factor * *reinterpret_cast<const Lanes*>(x + i);
+  for (; i < d; ++i) y[i] += factor * x[i];
+}
+
+struct Step {
+  const float *q, *key, *value, *bias;  // bias of one head, or null
+  const int64_t* origin;                // of one row
+  float* out;
+  int64_t length, row_stride, width;    // row_stride: from one cache row to the next
+  float scale;
+};
+
+// One head of one row: softmax(scale q K^T + bias) V with K and V read where the table says.
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) void attend_row(const Step& s, float* scores) {
+  float largest = -INFINITY;
+  for (int64_t t = 0; t < s.length; ++t) {
+    const float score = s.scale * dot(s.q, s.key + s.origin[t] * s.row_stride + t * s.width, s.width) + (s.bias ? s.bias[t] : 0.0F);
+    scores[t] = score;
+    largest = std::max(largest, score);
+  }
+  float total = 0;
+  for (int64_t t = 0; t < s.length; ++t) total += scores[t] = std::exp(scores[t] - largest);
+  std::fill(s.out, s.out + s.width, 0.0F);
+  for (int64_t t = 0; t < s.length; ++t) add_scaled(s.out, s.value + s.origin[t] * s.row_stride + t * s.width, scores[t] / total, s.width);
+}
+
+// Single steps in float32 on the CPU, where gathering the caches would cost more than reading them. bias [1 or rows, heads, 1, length].
+Tensor attend_in_place(const Tensor& q, const Decoding& state, const Decoding::Layer& layer, const Tensor& bias, double scale) {
+  const int64_t rows = q.size(0), heads = q.size(1), width = q.size(3), length = state.length;
+  const Tensor queries = q.contiguous(), out = at::empty_like(queries);
+  const Tensor added = bias.defined() ? bias.expand({rows, heads, 1, length}) : Tensor();
+  const Tensor bias_rows = added.defined() && added.stride(3) != 1 ? added.contiguous() : added;
+  const int64_t head_stride = layer.key.stride(1), row_stride = layer.key.stride(0);
+  at::parallel_for(0, rows * heads, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(length));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = i / heads, head = i % heads;
+      Step step{queries.const_data_ptr<float>() + i * width, layer.key.const_data_ptr<float>() + head * head_stride,
+                layer.value.const_data_ptr<float>() + head * head_stride, nullptr,
+                state.origin.const_data_ptr<int64_t>() + row * state.origin.stride(0), out.mutable_data_ptr<float>() + i * width,
+                length, row_stride, width, static_cast<float>(scale)};
+      if (bias_rows.defined()) step.bias = bias_rows.const_data_ptr<float>() + row * bias_rows.stride(0) + head * bias_rows.stride(1);
+      attend_row(step, scores.data());
+    }
+  });
+  return out;
+}
+
+// [rows, heads, length, d]: a view while rows read their own entries, else gathered.
+Tensor entries(const Tensor& cache, const Decoding& state, int64_t rows) {
+  if (state.straight) return cache.narrow(0, 0, rows).narrow(2, 0, state.length);
+  const Tensor from = state.origin.narrow(1, 0, state.length);                            // [rows, length]
+  const Tensor place = at::arange(state.length, from.options());                          // [length]
+  return cache.transpose(1, 2).index({from, place.unsqueeze(0)}).transpose(1, 2);         // [rows, length, heads, d] -> ...
+}
+
+// What may not be attended to: padding, and among several new tokens the later ones. Undefined when nothing is hidden.
+Tensor hidden_mask(const Decoding& state, int64_t steps, const at::TensorOptions& options) {
+  Tensor keep;
+  if (steps > 1) {
+    keep = at::ones({steps, state.length}, options.dtype(at::kBool)).tril(state.length - steps).unsqueeze(0).unsqueeze(0);
+  }
+  if (!state.token_mask.defined()) return keep;
+  const Tensor rows = state.token_mask.narrow(1, 0, state.length).unsqueeze(1).unsqueeze(1);  // [rows, 1, 1, length]
+  if (!keep.defined()) return rows;
+  // What padding itself computes is never read, but must be a number: it attends to itself.
+  const Tensor itself = keep.logical_xor(keep.tril(state.length - steps - 1));
+  return keep.logical_and(rows).logical_or(itself);
+}
+
+}  // namespace decoding_detail
+
+void Decoding::allocate(int64_t layer_count, int64_t rows, int64_t heads, int64_t room, int64_t width, const at::TensorOptions& options) {
+  capacity = room;
+  layers.resize(static_cast<size_t>(layer_count));
+  for (Layer& layer : layers) {
+    layer.key = at::empty({rows, heads, capacity, width}, options);
+    layer.value = at::empty({rows, heads, capacity, width}, options);
+  }
+}
+
+void Decoding::grow(int64_t rows, int64_t steps) {
+  TORCH_CHECK_VALUE(length + steps <= capacity, "decoding: ", length + steps, " tokens, but start() made room for ", capacity);
+  TORCH_CHECK_VALUE(layers.empty() || rows <= layers.front().key.size(0), "decoding: ", rows, " rows, but start() made room for ",
+                    layers.front().key.size(0));
+  const at::Device device = layers.empty() ? at::Device(at::kCPU) : layers.front().key.device();
+  if (!origin.defined()) origin = at::zeros({rows, capacity}, at::TensorOptions().dtype(at::kLong).device(device));
+  TORCH_CHECK_VALUE(origin.size(0) == rows, "decoding: tokens for ", rows, " rows; expected ", origin.size(0), " (select() changes their number)");
+  origin.narrow(1, length, steps).copy_(at::arange(rows, origin.options()).unsqueeze(1));
+  length += steps;
+}
+
+void Decoding::select(const Tensor& rows) {
+  origin = origin.index_select(0, rows);
+  if (token_mask.defined()) token_mask = token_mask.index_select(0, rows);
+  straight = false;
+}
+
+void Decoding::keep_inputs(const Tensor& inputs) {
+  for (Layer& layer : layers) {
+    if (!layer.source_key.defined()) continue;
+    layer.source_key = layer.source_key.index_select(0, inputs);
+    layer.source_value = layer.source_value.index_select(0, inputs);
+  }
+  if (source_mask.defined()) source_mask = source_mask.index_select(0, inputs);
+}
+
+Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v, Decoding& state, size_t index, const Tensor& bias,
+                        std::optional<double> scale) {
+  namespace d = decoding_detail;
+  Decoding::Layer& layer = state.layers.at(index);
+  const int64_t rows = q.size(0), steps = q.size(2);
+  layer.key.narrow(0, 0, rows).narrow(2, state.length - steps, steps).copy_(k);
+  layer.value.narrow(0, 0, rows).narrow(2, state.length - steps, steps).copy_(v);
+  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
+  const bool floats_on_cpu = q.device().is_cpu() && q.scalar_type() == at::kFloat && layer.key.scalar_type() == at::kFloat;
+  if (steps == 1 && floats_on_cpu && !state.token_mask.defined() && !at::GradMode::is_enabled()) {
+    return d::attend_in_place(q, state, layer, bias, factor);
+  }
+  Tensor mask = d::hidden_mask(state, steps, q.options());
+  if (bias.defined()) mask = mask.defined() ? bias.masked_fill(mask.logical_not(), -INFINITY) : bias;
+  return attention(q, d::entries(layer.key, state, rows), d::entries(layer.value, state, rows), mask, 0.0, factor);
+}
+
+Tensor source_attention(const Tensor& q, const Decoding& state, size_t index, std::optional<double> scale) {
+  const Decoding::Layer& layer = state.layers.at(index);
+  const int64_t inputs = layer.source_key.size(0), heads = q.size(1), steps = q.size(2), width = q.size(3);
+  const int64_t beams = q.size(0) / inputs;
+  if (beams == 1) return attention(q, layer.source_key, layer.source_value, state.source_mask, 0.0, scale);
+  // The beams of one input become further queries to the one copy of its keys.
+  const Tensor folded = q.reshape({inputs, beams, heads, steps, width}).transpose(1, 2).reshape({inputs, heads, beams * steps, width});
+  const Tensor y = attention(folded, layer.source_key, layer.source_value, state.source_mask, 0.0, scale);
+  return y.view({inputs, heads, beams, steps, width}).transpose(1, 2).reshape(q.sizes());
+}
+
+}  // namespace zoo

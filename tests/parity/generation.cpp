@@ -1,0 +1,67 @@
+// Generation against transformers' generate(): the ids of every case that tests/reference/generation.py wrote.
+#include <filesystem>
+#include <set>
+
+#include "app/engine/generation.h"
+#include "app/files.h"
+#include "models/registry.h"
+#include "tests/catch.h"
+#include "weights/fill.h"
+
+using namespace zoo;
+
+namespace generation_parity {
+
+std::shared_ptr<Model> filled(const Json& document) {
+  auto model = make_from_config(document.at("config"));
+  model->init_weights();
+  std::set<std::string> canonical;
+  for (const auto& [key, factor] : document.at("scale").items()) canonical.insert(key);
+  weights::fill_module(*model, 0, canonical);
+  at::NoGradGuard no_grad;
+  for (const auto& [key, factor] : document.at("scale").items()) model->named_parameters()[key].mul_(factor.get<double>());
+  model->eval();
+  return model;
+}
+
+Tensors inputs(const Json& one, const Json& config) {
+  Tensors x = {{"tokens", weights::fill_tokens("tokens", {3, 9}, one.at("seed").get<int64_t>(), 3, 90)}, {"mask", at::ones({3, 9}, at::kBool)}};
+  x["mask"][1].slice(0, 6).fill_(false);
+  x["tokens"][1].slice(0, 6).fill_(config.at("pad_token_id").get<int64_t>());
+  return x;
+}
+
+}  // namespace generation_parity
+
+TEST_CASE("generation writes the reference's ids", "[parity][generation]") {
+  std::set<std::string> networks;
+  for (const auto& item : std::filesystem::directory_iterator(std::filesystem::path(ZOO_TEST_DIR) / "fixtures" / "generation")) {
+    const Json document = app::read_json(item.path());
+    const auto model = generation_parity::filled(document);
+    networks.insert(item.path().stem().string());
+    CHECK(document.at("cases").size() >= 300);
+    for (const Json& one : document.at("cases")) {
+      INFO(item.path().filename().string() << " seed " << one.at("seed") << " " << one.at("options").dump());
+      Json wanted = one.at("options");
+      wanted["max_new_tokens"] = document.at("max_new_tokens");
+      const auto options = app::generation_options(document.at("config"), {}, wanted);
+      const auto results = app::generate(*model, generation_parity::inputs(one, document.at("config")), options);
+      size_t row = 0;
+      for (const auto& best : results) {
+        REQUIRE(best.size() == static_cast<size_t>(options.num_return_sequences));
+        for (const auto& result : best) {
+          const auto reference = one.at("sequences").at(row).get<std::vector<int64_t>>();  // start token, ids, filling
+          REQUIRE(reference.size() > result.ids.size());
+          CHECK(std::vector<int64_t>(reference.begin() + 1, reference.begin() + 1 + static_cast<int64_t>(result.ids.size())) == result.ids);
+          for (size_t i = result.ids.size() + 1; i < reference.size(); ++i) {
+            CHECK((reference[i] == options.pad || std::count(options.eos.begin(), options.eos.end(), reference[i]) > 0));
+          }
+          if (options.num_beams > 1) CHECK(result.score == Approx(one.at("scores").at(row).get<double>()).epsilon(1e-4).margin(1e-5));
+          ++row;
+        }
+      }
+      CHECK(row == one.at("sequences").size());
+    }
+  }
+  CHECK(networks == std::set<std::string>{"bart", "t5"});
+}
