@@ -1,10 +1,10 @@
 # cmake --install: the program, and all that another C++ program needs to embed a network (examples/embed).
-#   bin/zoo   include/zoo/{app,models,weights,tokenizers,data}/*.h   lib/libzoo_*.a   lib/cmake/zoo   share/zoo
+#   bin/zoo   include/zoo/{app,models,weights,tokenizers,metrics,data}/*.h   lib/libzoo_*.a   lib/cmake/zoo   share/zoo
 # LibTorch itself stays where it is; the program and the CMake package remember the folder.
 set_target_properties(zoo PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS zoo RUNTIME DESTINATION bin)
-install(TARGETS zoo_app zoo_models zoo_weights zoo_tokenizers zoo_data ARCHIVE DESTINATION lib)
-install(DIRECTORY app models weights tokenizers data DESTINATION include/zoo FILES_MATCHING PATTERN "*.h")
+install(TARGETS zoo_app zoo_models zoo_weights zoo_tokenizers zoo_metrics zoo_data ARCHIVE DESTINATION lib)
+install(DIRECTORY app models weights tokenizers metrics data DESTINATION include/zoo FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY tests/fixtures recipes docs DESTINATION share/zoo)
 install(FILES README.md LICENSE DESTINATION share/doc/zoo)
 

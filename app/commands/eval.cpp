@@ -20,6 +20,8 @@
 #include "app/report/published.h"
 #include "app/resources.h"
 #include "app/tasks/text_batches.h"
+#include "app/tasks/text_scores.h"
+#include "data/plain_lines.h"
 #include "models/names.h"
 #include "models/registry.h"
 
@@ -30,10 +32,11 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> specs, data, tables;
-  std::string task, split, out, dtype, columns, cache;
+  std::string task, split, out, dtype, columns, cache, metrics, hypotheses;
+  std::vector<std::string> references;
   std::vector<std::string> words;  // key=value
   std::vector<std::string> adapters;  // DIR or DIR:weight
-  int64_t batch_size = 0, limit = 0, max_length = 0;
+  int64_t batch_size = 0, limit = 0, max_length = 0, num_beams = 0, max_new_tokens = 0;
   bool overwrite = false, details = false, allow_missing = false, allow_unexpected = false, no_cache = false;
 };
 
@@ -56,7 +59,9 @@ DataOptions data_options(const Options& options) {
   result.limit = options.limit;
   result.options = parse_assignments(options.words);
   if (!options.columns.empty()) result.options["columns"] = options.columns;
-  if (options.max_length > 0) result.options["max_length"] = options.max_length;
+  if (!options.metrics.empty()) result.options["metrics"] = options.metrics;
+  for (const auto& [key, count] : {std::pair{"max_length", options.max_length}, {"num_beams", options.num_beams}, {"max_new_tokens", options.max_new_tokens}})
+    if (count > 0) result.options[key] = count;
   return result;
 }
 
@@ -105,6 +110,8 @@ Json published(const std::string& spec, const std::string& data_name) {
 Json measure(const std::string& spec, Network& network, const DataSet& set, const Options& options, const Common& common) {
   using Clock = std::chrono::steady_clock;
   if (!on_disk(set.path)) throw UsageError("--data " + set.path + ": no such file or folder");
+  if (!options.metrics.empty() && network.task->name() != "seq2seq")
+    throw UsageError("--metrics is for --task seq2seq and --task score; task " + network.task->name() + " has its own figures");
   const auto opening = Clock::now();
   const auto data = network.task->open(set.path, network.bundle, data_options(options));
   const double open_seconds = std::chrono::duration<double>(Clock::now() - opening).count();
@@ -144,6 +151,33 @@ int run_one(const Options& options, const Common& common) {
   for (const auto& [metric, value] : papers.items()) std::cout << "paper's " << metric << "  " << value << "\n";
   std::cout << document["samples"] << " examples in " << duration_text(document["seconds"].get<double>()) << " (loaded in "
             << duration_text(network.load_seconds) << ")\n";
+  return 0;
+}
+
+// ---- texts beside references, without a network ----
+
+int run_score(const Options& options, const Common& common) {
+  if (options.hypotheses.empty() || options.references.empty()) throw UsageError("--task score needs --hypotheses FILE and --references FILE");
+  if (!options.specs.empty() || !options.data.empty()) throw UsageError("--task score takes no network and no --data; with them, --task seq2seq writes the texts first");
+  Json wanted = data_options(options).options;
+  if (options.metrics.empty()) wanted["metrics"] = "bleu,chrf,rouge,exact_match";
+  const TextMetrics names = text_metrics(wanted);
+  const auto start = std::chrono::steady_clock::now();
+  const metrics::Texts hypotheses = data::read_lines(options.hypotheses, options.limit);
+  metrics::References references;
+  for (const auto& file : options.references) {
+    references.push_back(data::read_lines(file, options.limit));
+    if (references.back().size() == hypotheses.size()) continue;
+    throw UsageError(options.hypotheses + " has " + std::to_string(hypotheses.size()) + " lines, " + file + " " + std::to_string(references.back().size()) +
+                     "; line n of one belongs to line n of the other, so both need as many (empty lines count)");
+  }
+  if (hypotheses.empty()) throw UsageError(options.hypotheses + ": empty; a text on each line is expected");
+  const Json figures = text_figures(names, hypotheses, references);
+  const Json document = {{"task", "score"}, {"hypotheses", options.hypotheses}, {"references", options.references}, {"metrics", figures},
+                         {"samples", hypotheses.size()}, {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
+  write_document(document, options);
+  if (common.json) print_json(document);
+  else std::cout << figures_text(figures) << hypotheses.size() << " texts\n";
   return 0;
 }
 
@@ -273,6 +307,10 @@ int run(const Options& options, const Common& common) {
     refuse_existing(file, options.overwrite);
   }
   if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
+  if (options.task == "score") return run_score(options, common);
+  if (!options.hypotheses.empty() || !options.references.empty()) throw UsageError("--hypotheses and --references are for --task score");
+  if (options.specs.empty()) throw UsageError("model is required: a checkpoint folder, or name:variant");
+  if (options.data.empty()) throw UsageError("--data is required: a file or folder to evaluate on");
   common.resolved_device();  // a device that is not there concerns all
   const bool one = options.specs.size() == 1 && options.data.size() == 1 && options.tables.empty() && options.cache.empty();
   return one ? run_one(options, common) : run_many(options, common);
@@ -280,11 +318,16 @@ int run(const Options& options, const Common& common) {
 
 Action declare(CLI::App& command, Common& common) {
   auto options = std::make_shared<Options>();
-  command.add_option("model", options->specs, "checkpoint or adapter folders, or name:variant for fresh weights")->required();
+  command.add_option("model", options->specs, "checkpoint or adapter folders, or name:variant for fresh weights");
   command.add_option("--adapter", options->adapters, "adapter folder to put on the network, DIR or DIR:weight (repeatable: a weighted sum)")
       ->expected(1)->take_all();
-  command.add_option("--data", options->data, "file or folder to evaluate on, or NAME=PATH (repeatable)")->required()->expected(1)->take_all();
-  command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
+  command.add_option("--data", options->data, "file or folder to evaluate on, or NAME=PATH (repeatable)")->expected(1)->take_all();
+  command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()) + "; score: texts beside references, no network");
+  command.add_option("--hypotheses", options->hypotheses, "score: file of texts, one on each line");
+  command.add_option("--references", options->references, "score: file of references, line by line (repeatable: several for each text)")->expected(1)->take_all();
+  command.add_option("--metrics", options->metrics, "score, seq2seq: figures of the texts, joined by commas: " + join(text_metric_names()));
+  command.add_option("--num-beams", options->num_beams, "seq2seq with --metrics: beams of the search; 1: greedy")->check(CLI::Range(1, 1024));
+  command.add_option("--max-new-tokens", options->max_new_tokens, "seq2seq with --metrics: at most so many tokens")->check(CLI::Range(1, 1 << 20));
   command.add_option("--split", options->split, "train, validation or test, where the data has them");
   command.add_option("--batch-size", options->batch_size, "examples at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
   command.add_option("--limit", options->limit, "only the first N examples; 0: all")->check(CLI::NonNegativeNumber);
@@ -310,6 +353,8 @@ Verb eval_verb() {
           "  zoo eval all-MiniLM-L6-v2 --task similarity --data sts_b/test.csv\n"
           "  zoo eval out/cct --data fashion-mnist --split test --json\n"
           "  zoo eval all-MiniLM-L6-v2 --task similarity --data pairs.tsv --columns left,right,score --details --out figures.json\n"
+          "  zoo eval FOLDER --task seq2seq --data pairs.tsv --metrics bleu,chrf,exact_match --json\n"
+          "  zoo eval --task score --hypotheses a.txt --references b.txt --metrics bleu,rouge,codebleu --json\n"
           "  zoo eval out/a out/b out/c --data ETTh1.csv --data mine=series.csv --table results.md --table results.csv\n",
           eval_command::declare};
 }

@@ -24,11 +24,18 @@ std::vector<int64_t> by_length(const Dataset& dataset, std::span<const int64_t> 
 }
 
 // CBOR keeps what JSON's text does not: figures that are not finite.
-Json share_figures(const Ranks& ranks, const Metrics& metrics) {
-  if (ranks.size() == 1) return metrics.result();
+Json share_figures(const Ranks& ranks, const Json& figures) {
+  if (ranks.size() == 1) return figures;
   std::string bytes;
-  if (ranks.first()) Json::to_cbor(metrics.result(), bytes);
+  if (ranks.first()) Json::to_cbor(figures, bytes);
   return Json::from_cbor(ranks.broadcast(bytes));
+}
+
+// Rank 0 writes for all.
+void add_written(const Task& task, Bundle& bundle, const Dataset& dataset, std::span<const int64_t> order, Evaluation& result) {
+  WrittenTexts written = task.write_texts(bundle, dataset, order);
+  result.metrics.update(written.figures);
+  if (!written.details.is_null()) result.details["texts"] = std::move(written.details);
 }
 
 }  // namespace evaluator_detail
@@ -57,7 +64,13 @@ Evaluation evaluate(const Task& task, Bundle& bundle, const Dataset& dataset, co
     gatherer.add(batch ? task.forward(*bundle.model, moved) : Tensors(), moved, batch ? indices(number_of(round)) : std::span<const int64_t>());
     if (progress) progress->add(std::min(size * ranks.size(), total - round * size * ranks.size()));
   }
-  Evaluation result{evaluator_detail::share_figures(ranks, *metrics), ranks.first() ? metrics->details() : Json(), total, 0};
+  Evaluation result{Json(), Json(), total, 0};
+  if (ranks.first()) {
+    result.metrics = metrics->result();
+    result.details = metrics->details();
+    evaluator_detail::add_written(task, bundle, dataset, order, result);
+  }
+  result.metrics = evaluator_detail::share_figures(ranks, result.metrics);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

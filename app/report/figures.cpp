@@ -15,7 +15,8 @@ constexpr std::array<std::string_view, 20> kLower = {"loss", "mse", "mae", "rmse
                                                      "wer", "cer", "error", "fid", "eer", "mpjpe", "rmsle", "brier", "ece", "mdape"};
 constexpr std::array<std::string_view, 18> kShares = {"accuracy", "f1", "precision", "recall", "auc", "map", "iou", "miou", "dice",
                                                       "exact_match", "top1", "top5", "ap", "ndcg", "mrr", "average_precision", "share", "pck"};
-constexpr std::array<std::string_view, 9> kHigher = {"spearman", "pearson", "kendall", "bleu", "rouge", "r2", "matthews", "kappa", "psnr"};
+constexpr std::array<std::string_view, 16> kHigher = {"spearman", "pearson", "kendall", "bleu", "rouge", "r2", "matthews", "kappa", "psnr",
+                                                       "chrf", "chrf++", "rouge1", "rouge2", "rougeL", "rougeLsum", "ngram"};
 
 // "validation.macro_f1" ends in the word "f1": the whole last part, or what follows one of its underscores.
 template <size_t N>

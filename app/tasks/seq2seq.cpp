@@ -1,7 +1,10 @@
-// Text to text: what a network with an encoder and a decoder writes for each line (translation, summaries, code refinement).
-#include <c10/core/InferenceMode.h>
+// Text to text: what a network with an encoder and a decoder writes for each line (translation, summaries, code refinement), and
+// training and evaluation on texts in pairs.
+#include <ATen/ATen.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <limits>
@@ -10,8 +13,11 @@
 #include "app/engine/generation.h"
 #include "app/files.h"
 #include "app/report/progress.h"
+#include "app/tasks/classification_metrics.h"
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_batches.h"
+#include "app/tasks/text_pairs.h"
+#include "app/tasks/text_scores.h"
 
 namespace zoo::app {
 namespace seq2seq_detail {
@@ -103,9 +109,191 @@ void check_ids(const Bundle& bundle, const std::vector<tokenizers::Encoding>& en
   }
 }
 
+// For `batch`, indices of `texts`: the network's results as JSON lists of {"text", "ids", "score"}, best first.
+void write_batch(Bundle& bundle, const GenerationOptions& how, std::span<const std::string> texts, std::span<const tokenizers::Encoding> encodings,
+                 const std::vector<int64_t>& batch, std::vector<Json>& answers) {
+  std::vector<const tokenizers::Encoding*> members;
+  std::vector<int64_t> written;
+  for (const int64_t index : batch) {
+    answers[index] = Json::array();
+    if (texts[index].empty() || encodings[index].ids.empty()) continue;  // nothing in, nothing out
+    members.push_back(&encodings[index]);
+    written.push_back(index);
+  }
+  if (members.empty()) return;
+  const auto results = generate(*bundle.model, to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device), how);
+  for (size_t i = 0; i < written.size(); ++i) {
+    for (const auto& one : results[i]) {
+      Json answer = {{"text", tokenizer_of(bundle).decode(one.ids, /*skip_special=*/true)}, {"ids", one.ids}};
+      if (how.num_beams > 1) answer["score"] = one.score;
+      answers[written[i]].push_back(std::move(answer));
+    }
+  }
+}
+
+// The same for all texts, in their order. `rows`: inputs at once; 0: by the number of beams.
+std::vector<Json> write_all(Bundle& bundle, const GenerationOptions& how, std::span<const std::string> texts,
+                            std::span<const tokenizers::Encoding> encodings, int64_t rows) {
+  std::vector<Json> answers(texts.size());
+  std::vector<int64_t> lengths;
+  for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
+  BatchBudget budget;
+  budget.rows = rows > 0 ? rows : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
+  Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
+  for (const auto& batch : batches_by_length(lengths, budget)) {
+    write_batch(bundle, how, texts, encodings, batch, answers);
+    progress.add(static_cast<int64_t>(batch.size()));
+  }
+  return answers;
+}
+
+// The best result as one line.
+std::string line_of(const Json& answers) {
+  std::string line = answers.empty() ? "" : answers[0].at("text").get<std::string>();
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
+// The most tokens of a target: option "max_target_length", else as many as of a source.
+int64_t target_limit(const Bundle& bundle, const Json& options) {
+  const auto wanted = options.find("max_target_length");
+  if (wanted == options.end()) return text_limit(bundle, options);
+  try {
+    return text_limit(bundle, {{"max_length", *wanted}});
+  } catch (const UsageError& error) {
+    throw UsageError(std::string("max_target_length: ") + error.what());
+  }
+}
+
+// What was asked of an evaluation beyond the loss.
+struct Writing {
+  TextMetrics metrics;
+  GenerationOptions how;
+};
+
+class Pairs : public Dataset {
+ public:
+  Pairs(const Bundle& bundle, TextPairs pairs, const Json& options)
+      : pairs_(std::move(pairs)), pad_(pad_id_of(bundle)) {
+    const int64_t limit = text_limit(bundle, options), most = target_limit(bundle, options);
+    sources_ = encode_texts(tokenizer_of(bundle), pairs_.sources, {}, limit);
+    targets_ = encode_texts(tokenizer_of(bundle), pairs_.targets, {}, most);
+    check_ids(bundle, sources_);
+    check_ids(bundle, targets_);
+    note_cut_texts(sources_, pairs_.sources, {}, limit);
+    note_cut_texts(targets_, pairs_.targets, {}, most);
+    writing_.metrics = text_metrics(options);
+    if (writing_.metrics.names.empty()) return;
+    Json wanted = wanted_of(options);
+    if (!wanted.contains("max_new_tokens") && options.contains("max_target_length")) wanted["max_new_tokens"] = options.at("max_target_length");
+    writing_.how = options_of(bundle, wanted);
+    writing_.how.num_return_sequences = 1;
+  }
+  int64_t size() const override { return static_cast<int64_t>(sources_.size()); }
+  int64_t batch_size() const override { return kRowsAtOnce; }
+  int64_t length(int64_t index) const override { return static_cast<int64_t>(sources_[index].ids.size() + targets_[index].ids.size()); }
+  std::string split() const override { return pairs_.split; }
+  std::string describe(int64_t index) const override { return pairs_.sources[index]; }
+
+  // tokens [B, S], mask [B, S] where lengths differ, labels [B, T] (-100: padding); the network shifts them for its decoder.
+  Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
+    std::vector<const tokenizers::Encoding*> sources;
+    size_t longest = 1;
+    for (const int64_t index : indices) {
+      sources.push_back(&sources_[index]);
+      longest = std::max(longest, targets_[index].ids.size());
+    }
+    Tensors batch = pad_encodings(sources, pad_);
+    const at::Tensor labels = at::full({static_cast<int64_t>(indices.size()), static_cast<int64_t>(longest)}, -100, at::kLong);
+    for (size_t row = 0; row < indices.size(); ++row) {
+      const auto& ids = targets_[indices[row]].ids;
+      std::copy(ids.begin(), ids.end(), labels.mutable_data_ptr<int64_t>() + row * longest);
+    }
+    batch["labels"] = labels;
+    return batch;
+  }
+
+  const TextPairs& pairs() const { return pairs_; }
+  const std::vector<tokenizers::Encoding>& sources() const { return sources_; }
+  const Writing& writing() const { return writing_; }
+
+ private:
+  TextPairs pairs_;
+  int64_t pad_;
+  std::vector<tokenizers::Encoding> sources_, targets_;
+  Writing writing_;
+};
+
+// Of the tokens of the targets, each predicted from the ones before it.
+class TokenMetrics : public Metrics {
+ public:
+  void add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t>) override {
+    const at::NoGradGuard no_grad;
+    const at::Tensor logits = outputs.at("logits").flatten(0, 1).to(at::kFloat);
+    const at::Tensor labels = batch.at("labels").to(logits.device()).flatten();
+    loss_sum_ += at::cross_entropy_loss(logits, labels, {}, at::Reduction::None, -100).sum(at::kDouble).item<double>();
+    right_ += logits.argmax(-1).eq(labels).sum().item<int64_t>();
+    tokens_ += labels.ge(0).sum().item<int64_t>();
+    texts_ += batch.at("labels").size(0);
+  }
+  Json result() const override {
+    const double count = static_cast<double>(std::max<int64_t>(tokens_, 1));
+    return {{"loss", loss_sum_ / count}, {"perplexity", std::exp(loss_sum_ / count)}, {"token_accuracy", static_cast<double>(right_) / count},
+            {"tokens", tokens_}, {"samples", texts_}};
+  }
+
+ private:
+  double loss_sum_ = 0;
+  int64_t right_ = 0, tokens_ = 0, texts_ = 0;
+};
+
+void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& how) {
+  int64_t unfinished = 0;
+  for (const auto& answer : answers) {
+    if (answer.empty()) continue;
+    const auto& ids = answer[0].at("ids");
+    unfinished += static_cast<int64_t>(ids.size()) >= how.max_new_tokens && std::count(how.eos.begin(), how.eos.end(), ids.back().get<int64_t>()) == 0;
+  }
+  if (unfinished > 0)
+    spdlog::warn("{} of {} texts were cut at {} tokens before their end (option max_new_tokens)", unfinished, answers.size(), how.max_new_tokens);
+}
+
 class Seq2Seq : public Task {
  public:
   std::string name() const override { return "seq2seq"; }
+  std::string primary_metric() const override { return "loss"; }
+  bool higher_is_better() const override { return false; }
+
+  std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
+    text_metrics(options.options);  // a wrong name is told before the data is read
+    return std::make_unique<Pairs>(bundle, read_text_pairs(data, options.split, options.options, options.limit), options.options);
+  }
+  at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
+    return classification_loss(outputs.at("logits"), batch.at("labels"), options);
+  }
+  double loss_terms(const Tensors& batch) const override { return static_cast<double>(batch.at("labels").ge(0).sum().item<int64_t>()); }
+  std::unique_ptr<Metrics> metrics(const Bundle&) const override { return std::make_unique<TokenMetrics>(); }
+
+  WrittenTexts write_texts(Bundle& bundle, const Dataset& data, std::span<const int64_t> indices) const override {
+    const auto& set = dynamic_cast<const Pairs&>(data);
+    const Writing& writing = set.writing();
+    if (writing.metrics.names.empty()) return {};
+    std::vector<int64_t> order(indices.begin(), indices.end());
+    std::sort(order.begin(), order.end());
+    std::vector<std::string> sources, targets, written;
+    std::vector<tokenizers::Encoding> encodings;
+    for (const int64_t index : order) {
+      sources.push_back(set.pairs().sources[index]);
+      targets.push_back(set.pairs().targets[index]);
+      encodings.push_back(set.sources()[index]);
+    }
+    const auto answers = write_all(bundle, writing.how, sources, encodings, 0);
+    note_unfinished(answers, writing.how);
+    for (const auto& answer : answers) written.push_back(line_of(answer));
+    WrittenTexts result{text_figures(writing.metrics, written, {targets}), Json::array()};
+    for (size_t i = 0; i < written.size(); ++i) result.details.push_back({{"source", sources[i]}, {"target", targets[i]}, {"output", written[i]}});
+    return result;
+  }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
@@ -115,56 +303,16 @@ class Seq2Seq : public Task {
     const auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
     check_ids(bundle, encodings);
     note_cut_texts(encodings, texts, {}, limit);
-    std::vector<Json> answers(texts.size());
-    std::vector<int64_t> lengths;
-    for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
-    BatchBudget budget;
-    budget.rows = options.batch_size > 0 ? options.batch_size : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
-    Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
-    for (const auto& batch : batches_by_length(lengths, budget)) {
-      write(bundle, how, texts, encodings, batch, answers);
-      progress.add(static_cast<int64_t>(batch.size()));
-    }
-    return deliver(texts, answers, options);
+    return deliver(texts, write_all(bundle, how, texts, encodings, options.batch_size), options);
   }
-
-  std::unique_ptr<Dataset> open(const std::filesystem::path&, const Bundle&, const DataOptions&) const override { refuse(); }
-  at::Tensor loss(const Tensors&, const Tensors&, const Json&) const override { refuse(); }
-  std::unique_ptr<Metrics> metrics(const Bundle&) const override { refuse(); }
-  std::string primary_metric() const override { return "loss"; }
 
  private:
-  [[noreturn]] static void refuse() { throw UsageError("task seq2seq runs networks (zoo run); it does not train or evaluate them"); }
-
-  static void write(Bundle& bundle, const GenerationOptions& how, const std::vector<std::string>& texts,
-                    const std::vector<tokenizers::Encoding>& encodings, const std::vector<int64_t>& batch, std::vector<Json>& answers) {
-    std::vector<const tokenizers::Encoding*> members;
-    std::vector<int64_t> written;
-    for (const int64_t index : batch) {
-      answers[index] = Json::array();
-      if (texts[index].empty() || encodings[index].ids.empty()) continue;  // nothing in, nothing out
-      members.push_back(&encodings[index]);
-      written.push_back(index);
-    }
-    if (members.empty()) return;
-    const auto results = generate(*bundle.model, to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device), how);
-    for (size_t i = 0; i < written.size(); ++i) {
-      for (const auto& one : results[i]) {
-        Json answer = {{"text", tokenizer_of(bundle).decode(one.ids, /*skip_special=*/true)}, {"ids", one.ids}};
-        if (how.num_beams > 1) answer["score"] = one.score;
-        answers[written[i]].push_back(std::move(answer));
-      }
-    }
-  }
-
   static Json deliver(const std::vector<std::string>& texts, const std::vector<Json>& answers, const RunOptions& options) {
     std::string lines;
     Json document = Json::array();
     for (size_t i = 0; i < texts.size(); ++i) {
       document.push_back({{"input", texts[i]}, {"outputs", answers[i]}});
-      std::string line = answers[i].empty() ? "" : answers[i][0].at("text").get<std::string>();
-      std::replace(line.begin(), line.end(), '\n', ' ');  // one line out for one line in
-      lines += line + "\n";
+      lines += line_of(answers[i]) + "\n";
     }
     if (!options.out.empty()) {
       const bool json = options.format == "json" || (options.format.empty() && options.out.extension() == ".json");

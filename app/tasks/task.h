@@ -56,6 +56,11 @@ struct RunOptions {
   int64_t batch_size = 0;            // 0: the task's default
 };
 
+// What only texts that a network writes token after token can tell: figures to add to Metrics::result(), and the texts.
+struct WrittenTexts {
+  Json figures = Json::object(), details;
+};
+
 class Task {
  public:
   virtual ~Task() = default;
@@ -82,6 +87,8 @@ class Task {
   virtual double loss_terms(const Tensors& batch) const { return batch.empty() ? 0.0 : static_cast<double>(batch.begin()->second.size(0)); }
   // One forward pass from batch to what loss() and metrics read; most tasks just call the network.
   virtual Tensors forward(Model& model, const Tensors& batch) const { return model.forward(batch); }
+  // In evaluations, after the forward passes over `indices`: lets the network write, when the dataset's options ask for it.
+  virtual WrittenTexts write_texts(Bundle& /*bundle*/, const Dataset& /*data*/, std::span<const int64_t> /*indices*/) const { return {}; }
   // `zoo run`: predicts and writes or prints; returns the JSON document for --json.
   virtual Json run(Bundle& bundle, const RunOptions& options) const = 0;
 };
@@ -99,7 +106,7 @@ const Task& fill_mask_task();
 const Task& similarity_task();   // pairs of sentences with a score: Spearman, Pearson; trains bi-encoders
 const Task& embedding_task();    // sentences -> vectors
 const Task& forecasting_task();  // time series: the next steps
-const Task& seq2seq_task();     // run only: what an encoder-decoder writes for each text
+const Task& seq2seq_task();      // texts in pairs: what an encoder-decoder writes for each
 const Task& tokenize_task();     // run only: the ids, pieces and offsets of text, with no network
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
 

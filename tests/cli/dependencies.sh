@@ -1,5 +1,5 @@
 #!/bin/bash
-# dependencies.sh SOURCE: the dependency rule of docs/architecture.md. models, data, tokenizers and weights include their own folder,
+# dependencies.sh SOURCE: the dependency rule of docs/architecture.md. models, data, tokenizers, metrics and weights include their own folder,
 # the standard library, LibTorch, nlohmann/json and the one third-party library that is theirs; only app/ sees them all.
 set -uo pipefail
 
@@ -7,15 +7,16 @@ set -uo pipefail
 violations() {
   cd "$1" || exit 2
   local folder
-  for folder in models data tokenizers weights; do
+  for folder in models data tokenizers metrics weights; do
     [ -d "$folder" ] || continue
     # A quoted include is written from the repository root and stays in its folder.
     grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *"' "$folder" | grep -vE "include *\"$folder/"
   done
   # Each third-party library has one home.
-  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(spdlog|fmt|CLI)/' models data tokenizers weights
-  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<opencv' app models tokenizers weights
+  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(spdlog|fmt|CLI)/' models data tokenizers metrics weights
+  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<opencv' app models tokenizers metrics weights
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(utf8proc|pcre2)' app models data weights
+  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(pcre2|torch/|ATen/)' metrics
   # The whole of LibTorch's C++ frontend costs half a minute for each file.
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<torch/(torch|extension|nn/functional|all|nn)\.h>' app models data tokenizers weights
   return 0
@@ -31,7 +32,7 @@ fi
 # The check itself: each kind of breach, planted, must be found.
 planted=$(mktemp -d)
 trap 'rm -rf "$planted"' EXIT
-mkdir "$planted"/{app,models,data,tokenizers,weights}
+mkdir "$planted"/{app,models,data,tokenizers,metrics,weights}
 echo '#include "weights/checkpoint.h"' > "$planted/models/a.cpp"
 echo '#include <spdlog/spdlog.h>' > "$planted/data/b.h"
 echo '#include <opencv2/core.hpp>' > "$planted/app/c.cpp"

@@ -1,0 +1,25 @@
+// Texts in pairs, what goes in and what is to come out: tables, and parallel files whose lines belong together.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+
+namespace zoo::app {
+
+struct TextPairs {
+  std::vector<std::string> sources, targets;  // equally many; empty texts stay
+  std::string file, split;                    // for messages; the split, where the data has them
+};
+
+// `data` is
+//   a .csv, .tsv, .tab or .jsonl table: columns "source" and "target" or the like (option columns: "question,answer"), or, where no
+//     first line names such columns, two columns without a header;
+//   the source's file of two parallel ones (plain or .gz): NAME.java beside NAME.cs. The other is the one that option columns
+//     ("java,cs") or a part of the name ("test.java-cs.txt.java") tells, or the only other NAME.*; or option "target": its path;
+//   a folder with files of either kind for each split (train.tsv; test.java-cs.txt.java; test/buggy.txt).
+// Throws UsageError that says what was looked for, std::runtime_error for files that cannot be read or differ in lines.
+TextPairs read_text_pairs(const std::filesystem::path& data, const std::string& split, const Json& options, int64_t limit);
+
+}  // namespace zoo::app
