@@ -114,7 +114,7 @@ TEST_CASE("zoo eval --task seq2seq reads tables and parallel files alike", "[cli
   for (const char* name : {"bleu", "chrf", "exact_match", "loss", "perplexity", "token_accuracy"}) CHECK(figures.contains(name));
   CHECK(figures.at("samples") == 5);
   CHECK(figures.at("tokens") == 20);
-  for (const std::string other : {fresh.at("pairs.csv"), fresh.at("pairs.jsonl"), fresh.at("code"), fresh.at("code/test.x-y.txt.x"),
+  for (const std::string& other : {fresh.at("pairs.csv"), fresh.at("pairs.jsonl"), fresh.at("code"), fresh.at("code/test.x-y.txt.x"),
                                   fresh.at("repair") + " --columns buggy,fixed"}) {
     INFO(other);
     const auto outcome = zoo_program(eval + other);
