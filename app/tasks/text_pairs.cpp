@@ -93,7 +93,7 @@ struct Half {
 Half half_of(const fs::path& path) {
   std::string name = path.filename().string();
   for (const std::string_view ending : {".gz", ".txt"})
-    if (name.size() > ending.size() && name.ends_with(ending)) name.resize(name.size() - ending.size());
+    if (name.size() > ending.size() && name.ends_with(ending)) name = name.substr(0, name.size() - ending.size());
   const auto dot = name.rfind('.');
   return dot == std::string::npos ? Half{path, "", name} : Half{path, name.substr(0, dot), name.substr(dot + 1)};
 }
