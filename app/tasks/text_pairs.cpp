@@ -50,6 +50,7 @@ std::optional<size_t> known_column(const Names& header, const Names& known) {
   return std::nullopt;
 }
 
+// Columns that are asked for by number, or two that nothing names.
 bool without_header(const fs::path& file, const std::optional<Sides>& wanted) {
   if (file.extension() == ".jsonl") return false;
   data::TableOptions first;
@@ -58,7 +59,8 @@ bool without_header(const fs::path& file, const std::optional<Sides>& wanted) {
   const auto table = data::read_table(file, first);
   if (table.rows.empty()) throw UsageError(file.string() + ": empty; lines with a source and a target are expected");
   const Names& line = table.rows.front();
-  if (wanted) return line.size() == 2 && !std::count(line.begin(), line.end(), wanted->source) && wanted->source == "0" && wanted->target == "1";
+  const auto numbers_it = [&](const std::string& name) { return data::parse_number(name) && !std::count(line.begin(), line.end(), name); };
+  if (wanted) return numbers_it(wanted->source) && numbers_it(wanted->target);
   return line.size() == 2 && !(known_column(line, kSourceColumns) && known_column(line, kTargetColumns));
 }
 

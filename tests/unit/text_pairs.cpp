@@ -48,7 +48,7 @@ TEST_CASE("pairs: which file and column holds what", "[text_pairs]") {
   };
   scratch.write("t.tsv", "one\ttwo\nthree\tfour\n");
   CHECK(pairs("t.tsv").sources == Lines{"one", "three"});
-  CHECK(pairs("t.tsv", {{"columns", "1,0"}}).sources.size() == 2);
+  CHECK(pairs("t.tsv", {{"columns", "1,0"}}).sources == Lines{"two", "four"});
   scratch.write("h.csv", "id,Answer,Question\n1,a,q\n");
   CHECK(pairs("h.csv").sources == Lines{"q"});
   CHECK(pairs("h.csv", {{"columns", "id,Answer"}}).targets == Lines{"a"});
