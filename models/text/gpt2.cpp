@@ -7,6 +7,7 @@
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/blocks/seq2seq.h"
+#include "models/blocks/transposed_linear.h"
 #include "models/config.h"
 #include "models/decoding.h"
 #include "models/init.h"
@@ -20,6 +21,7 @@ struct Config {
   double resid_pdrop = 0.1, embd_pdrop = 0.1, attn_pdrop = 0.1, layer_norm_epsilon = 1e-5, initializer_range = 0.02;
   bool scale_attn_weights = true, scale_attn_by_inverse_layer_idx = false;
 
+  double branch_range() const { return initializer_range / std::sqrt(2.0 * static_cast<double>(n_layer)); }  // of what ends a residual branch
   double attention_scale(int64_t layer) const {
     const double scale = scale_attn_weights ? 1.0 / std::sqrt(static_cast<double>(n_embd / n_head)) : 1.0;
     return scale_attn_by_inverse_layer_idx ? scale / static_cast<double>(layer + 1) : scale;
@@ -49,27 +51,12 @@ struct Config {
   }
 };
 
-// A linear layer whose weight is stored [in, out], as the first release did.
-struct Conv1DImpl : Module {
-  double std;
-  Tensor weight, bias;
-  Conv1DImpl(int64_t in, int64_t out, double start) : std(start), weight(param("weight", {in, out})), bias(param("bias", {out})) {}
-
-  Tensor forward(const Tensor& x) { return linear(x, weight.t(), bias); }
-  void init() override {
-    at::NoGradGuard no_grad;
-    weight.normal_(0.0, std);
-    bias.zero_();
-  }
-};
-ZOO_MODULE(Conv1D);
-
 struct AttentionImpl : Module {
   Config cfg;
   double scale;
   AttentionImpl(const Config& c, int64_t layer) : cfg(c), scale(c.attention_scale(layer)) {}
-  Conv1D qkv = add("c_attn", Conv1D(cfg.n_embd, 3 * cfg.n_embd, cfg.initializer_range));
-  Conv1D out = add("c_proj", Conv1D(cfg.n_embd, cfg.n_embd, cfg.initializer_range / std::sqrt(2.0 * double(cfg.n_layer))));
+  TransposedLinear qkv = add("c_attn", TransposedLinear(cfg.n_embd, 3 * cfg.n_embd, cfg.initializer_range));
+  TransposedLinear out = add("c_proj", TransposedLinear(cfg.n_embd, cfg.n_embd, cfg.branch_range()));
 
   Tensor forward(const Tensor& x, const Tensor& mask) {  // [B, T, D]
     const auto parts = qkv(x).chunk(3, -1);
@@ -87,8 +74,8 @@ ZOO_MODULE(Attention);
 struct MlpImpl : Module {
   Config cfg;
   explicit MlpImpl(const Config& c) : cfg(c) {}
-  Conv1D in = add("c_fc", Conv1D(cfg.n_embd, cfg.n_inner, cfg.initializer_range));
-  Conv1D out = add("c_proj", Conv1D(cfg.n_inner, cfg.n_embd, cfg.initializer_range / std::sqrt(2.0 * double(cfg.n_layer))));
+  TransposedLinear in = add("c_fc", TransposedLinear(cfg.n_embd, cfg.n_inner, cfg.initializer_range));
+  TransposedLinear out = add("c_proj", TransposedLinear(cfg.n_inner, cfg.n_embd, cfg.branch_range()));
 
   Tensor forward(const Tensor& x) {
     return fast_dropout(out(activation(cfg.activation_function)(in(x))), cfg.resid_pdrop, is_training());

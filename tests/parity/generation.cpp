@@ -53,7 +53,7 @@ TEST_CASE("generation writes the reference's ids", "[parity][generation]") {
         REQUIRE(best.size() == static_cast<size_t>(options.num_return_sequences));
         for (const auto& result : best) {
           const auto reference = one.at("sequences").at(row).get<std::vector<int64_t>>();  // start token or prompt, ids, filling
-          const auto begin = document.value("prompt", 1), end = begin + static_cast<int64_t>(result.ids.size());
+          const int64_t begin = document.value("prompt", 1), end = begin + static_cast<int64_t>(result.ids.size());
           REQUIRE(static_cast<int64_t>(reference.size()) >= end);
           CHECK(std::vector<int64_t>(reference.begin() + begin, reference.begin() + end) == result.ids);
           for (auto filling = reference.begin() + end; filling != reference.end(); ++filling) {
