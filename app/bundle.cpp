@@ -163,7 +163,7 @@ void build_model(Bundle& bundle, const BundleOptions& options, const std::string
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(where + ": " + error.what());
   }
-  const int64_t classes = head_classes(*bundle.entry, *bundle.model);
+  const int64_t classes = tells_classes(bundle.task) ? head_classes(*bundle.entry, *bundle.model) : 0;
   if (bundle.labels.empty()) bundle.labels = numbered_labels(classes);
 }
 

@@ -60,6 +60,8 @@ bool in_head(const Entry& entry, const Model& model, const std::string& key) {
   return model.named_children().contains(base) && !head_detail::starts_with(key, base + ".");
 }
 
+bool tells_classes(const std::string& task) { return task.ends_with("classification"); }
+
 int64_t head_classes(const Entry& entry, const Model& model) {
   // By prefix first: a head of several layers names the one with a row per class before the others.
   for (const auto& prefix : head_prefixes(entry)) {

@@ -80,6 +80,12 @@ void AddedTokens::add(const AddedToken& token, const Model& model, const Normali
   normalized_.add(form.text(), id);
 }
 
+void AddedTokens::mark_special(const std::string& content, uint32_t id) {
+  ids_[content] = id;
+  by_id_[id] = {content, false, false, false, /*normalized=*/false, /*special=*/true};
+  special_.insert(content);
+}
+
 void AddedTokens::cut(AlignedText text, const TextFinder& finder, std::vector<Section>& out) const {
   namespace detail = added_tokens_detail;
   const std::string_view all = text.text();

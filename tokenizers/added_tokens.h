@@ -57,6 +57,9 @@ class AddedTokens {
   /// A token that the model does not have gets the next free id. `normalizer` may be null.
   void add(const AddedToken& token, const Model& model, const Normalizer* normalizer);
 
+  /// A token of the model that decoding leaves out, but that no text is searched for.
+  void mark_special(const std::string& content, uint32_t id);
+
   /// Cuts the text at the added tokens and normalizes the rest of it.
   std::vector<Section> split(AlignedText text, const Normalizer* normalizer) const;
 

@@ -45,7 +45,12 @@ AlignedText::AlignedText(std::string_view input) {
 }
 
 Span AlignedText::source(Span span) const {
-  if (is_verbatim()) return {origin_ + span.begin, origin_ + span.end};
+  if (is_verbatim()) {
+    const auto inside = [&](size_t at) { return at < text_.size() && (static_cast<uint8_t>(text_[at]) & 0xC0) == 0x80; };
+    while (inside(span.begin)) --span.begin;
+    while (inside(span.end)) ++span.end;
+    return {origin_ + span.begin, origin_ + span.end};
+  }
   return {align_[span.begin].first, align_[span.end - 1].second};
 }
 
@@ -78,6 +83,33 @@ void AlignedText::assign(const AlignedChars& chars) {
     append_utf8(text_, c);
     align_.resize(text_.size(), {begin, end});
   }
+}
+
+void AlignedText::begin_parts(size_t bytes) {
+  text_.clear();
+  align_.clear();
+  text_.reserve(bytes);
+  align_.reserve(bytes);
+}
+
+void AlignedText::append_part(const AlignedText& from, Span span) {
+  text_.append(from.text_, span.begin, span.end - span.begin);
+  if (!from.is_verbatim()) {
+    align_.insert(align_.end(), from.align_.begin() + static_cast<std::ptrdiff_t>(span.begin),
+                  from.align_.begin() + static_cast<std::ptrdiff_t>(span.end));
+    return;
+  }
+  for (size_t i = span.begin; i < span.end;) {
+    const size_t bytes = static_cast<uint8_t>(from.text_[i]) < 0x80 ? 1 : decode_char(from.text_, i).bytes;
+    const auto begin = static_cast<uint32_t>(from.origin_ + i);
+    align_.resize(align_.size() + bytes, {begin, begin + static_cast<uint32_t>(bytes)});
+    i += bytes;
+  }
+}
+
+void AlignedText::append_char(char32_t c, Span source) {
+  append_utf8(text_, c);
+  align_.resize(text_.size(), {static_cast<uint32_t>(source.begin), static_cast<uint32_t>(source.end)});
 }
 
 }  // namespace zoo::tokenizers

@@ -44,7 +44,7 @@ class AlignedText {
 
   const std::string& text() const { return text_; }
   bool empty() const { return text_.empty(); }
-  /// Input bytes that text()[span] stands for; `span` on character boundaries and not empty.
+  /// Input bytes that text()[span] stands for; `span` is not empty. Part of a character stands for all of it.
   Span source(Span span) const;
   AlignedText slice(Span span) const;
 
@@ -55,6 +55,11 @@ class AlignedText {
 
   AlignedChars chars() const;
   void assign(const AlignedChars& chars);
+
+  /// For building a text from parts of another: append to an empty AlignedText that begin_parts() has prepared.
+  void begin_parts(size_t bytes);
+  void append_part(const AlignedText& from, Span span);
+  void append_char(char32_t c, Span source);
 
  private:
   std::string text_;                                  // well-formed UTF-8

@@ -11,12 +11,15 @@ namespace zoo::tokenizers {
 
 struct Decoder {
   virtual ~Decoder() = default;
-  virtual std::string apply(const std::vector<std::string>& tokens) const = 0;
+  /// Rewrites the tokens, in order.
+  virtual std::vector<std::string> apply(std::vector<std::string> tokens) const = 0;
+  /// The tokens rewritten and put together.
+  std::string text(std::vector<std::string> tokens) const;
 };
 
 /// Without a `decoder`: tokens with a space between them.
 struct JoinDecoder final : Decoder {
-  std::string apply(const std::vector<std::string>& tokens) const override;
+  std::vector<std::string> apply(std::vector<std::string> tokens) const override;
 };
 
 /// Glues continuing pieces to their word; `cleanup` takes the spaces before punctuation and English
@@ -24,7 +27,20 @@ struct JoinDecoder final : Decoder {
 struct WordPieceDecoder final : Decoder {
   std::string prefix = "##";
   bool cleanup = true;
-  std::string apply(const std::vector<std::string>& tokens) const override;
+  std::vector<std::string> apply(std::vector<std::string> tokens) const override;
+};
+
+/// Letters of the byte alphabet back to bytes; what is not UTF-8 then becomes U+FFFD. A token with another character
+/// counts as it is.
+struct ByteLevelDecoder final : Decoder {
+  std::vector<std::string> apply(std::vector<std::string> tokens) const override;
+};
+
+/// The visible mark back to a space; at the very start it goes, when marks were put there.
+struct MetaspaceDecoder final : Decoder {
+  char32_t replacement = 0x2581;
+  bool drops_first = true;
+  std::vector<std::string> apply(std::vector<std::string> tokens) const override;
 };
 
 /// Builds the `decoder` of a tokenizer.json. Throws std::runtime_error for a type or value it does not know.

@@ -1,9 +1,12 @@
 // First stage of a tokenizer: rewrites the text (case, accents, Unicode form) before it is cut into words.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string_view>
 
 #include "tokenizers/aligned_text.h"
+#include "tokenizers/charsmap.h"
 #include "tokenizers/json_fields.h"
 
 namespace zoo::tokenizers {
@@ -12,6 +15,9 @@ struct Normalizer {
   virtual ~Normalizer() = default;
   virtual void apply(AlignedText& text) const = 0;
 };
+
+/// A Replace of a literal text of at least one byte.
+std::unique_ptr<Normalizer> replace_literal(const std::string& literal, const std::u32string& content);
 
 /// Builds the `normalizer` of a tokenizer.json. Throws std::runtime_error for a type or value it does not
 /// know.
@@ -43,10 +49,40 @@ struct UnicodeForm final : Normalizer {
   void apply(AlignedText& text) const override;
 };
 
-/// Replaces every occurrence of a literal text.
+/// Replaces every match.
 struct Replace final : Normalizer {
-  std::u32string pattern;
+  /// Appends the matches in `text`, in order; they do not overlap.
+  std::function<void(std::string_view text, std::vector<Span>& matches)> find;
   std::u32string content;
+  void apply(AlignedText& text) const override;
+};
+
+/// White space at the ends goes.
+struct Strip final : Normalizer {
+  bool left = true, right = true;
+  void apply(AlignedText& text) const override;
+};
+
+/// Puts a text before every text that is not empty.
+struct Prepend final : Normalizer {
+  std::u32string content;
+  void apply(AlignedText& text) const override;
+};
+
+/// Spells the bytes of the text in the byte alphabet (byte_alphabet.h).
+struct SpellBytes final : Normalizer {
+  void apply(AlignedText& text) const override;
+};
+
+/// Drops control characters and turns all kinds of white space into spaces.
+struct Nmt final : Normalizer {
+  void apply(AlignedText& text) const override;
+};
+
+/// Replaces characters by a table of SentencePiece, as the reference library does: of a grapheme of up to five bytes the
+/// shortest entry that it starts with stands for all of it, longer graphemes go character by character.
+struct Precompiled final : Normalizer {
+  std::shared_ptr<const CharsMap> map;
   void apply(AlignedText& text) const override;
 };
 

@@ -52,6 +52,27 @@ std::vector<TemplatePiece> make_template(const JsonField& pieces, const JsonFiel
   return out;
 }
 
+void read_trimming(const JsonField& part, PostProcessor& post) {
+  post.trim_offsets = part.boolean_or("trim_offsets", true);
+  post.add_prefix_space = part.boolean_or("add_prefix_space", true);
+}
+
+/// One layout at most, and the trimming of a byte-level part.
+PostProcessor make_sequence(const JsonField& part) {
+  PostProcessor out;
+  bool has_layout = false;
+  for (const auto& step : part.at("processors").list()) {
+    PostProcessor one = make_post_processor(step);
+    const bool layout = step.at("type").string() != "ByteLevel";
+    if (layout && has_layout) step.fail("one layout of special tokens in a Sequence, with ByteLevel beside it");
+    if (one.trim_offsets) out.trim_offsets = true, out.add_prefix_space = one.add_prefix_space;
+    if (!layout) continue;
+    has_layout = true;
+    out.single = std::move(one.single), out.pair = std::move(one.pair);
+  }
+  return out;
+}
+
 /// ["[SEP]", 102]
 int64_t named_id(const JsonField& entry) {
   const auto parts = entry.list();
@@ -88,6 +109,13 @@ PostProcessor bert_post_processor(int64_t cls, int64_t sep) {
   return post;
 }
 
+PostProcessor roberta_post_processor(int64_t cls, int64_t sep) {
+  PostProcessor post;
+  post.single = {{{cls}, false, 0}, {{}, false, 0}, {{sep}, false, 0}};
+  post.pair = {{{cls}, false, 0}, {{}, false, 0}, {{sep}, false, 0}, {{sep}, false, 0}, {{}, true, 0}, {{sep}, false, 0}};
+  return post;
+}
+
 PostProcessor make_post_processor(const JsonField& part) {
   namespace detail = post_processor_detail;
   const std::string type = part.at("type").string();
@@ -101,7 +129,18 @@ PostProcessor make_post_processor(const JsonField& part) {
     post.pair = detail::make_template(part.at("pair"), special_tokens, true);
     return post;
   }
-  fail_unsupported(part, type, "BertProcessing, TemplateProcessing");
+  if (type == "RobertaProcessing") {
+    auto post = roberta_post_processor(detail::named_id(part.at("cls")), detail::named_id(part.at("sep")));
+    detail::read_trimming(part, post);
+    return post;
+  }
+  if (type == "ByteLevel") {
+    PostProcessor post;
+    detail::read_trimming(part, post);
+    return post;
+  }
+  if (type == "Sequence") return detail::make_sequence(part);
+  fail_unsupported(part, type, "BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing");
 }
 
 }  // namespace zoo::tokenizers

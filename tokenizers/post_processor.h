@@ -22,6 +22,8 @@ struct TemplatePiece {
 struct PostProcessor {
   std::vector<TemplatePiece> single = {{{}, false, 0}};
   std::vector<TemplatePiece> pair = {{{}, false, 0}, {{}, true, 1}};
+  bool trim_offsets = false;     // byte-level: offsets leave out the spaces at a token's ends
+  bool add_prefix_space = false;  // but the one space of a first token, which may be ours
 
   size_t special_tokens(bool is_pair) const;
   Encoding apply(const Encoding& first, const Encoding* second) const;
@@ -29,6 +31,9 @@ struct PostProcessor {
 
 /// The BERT layout: [CLS] first [SEP], then second [SEP] of type 1.
 PostProcessor bert_post_processor(int64_t cls, int64_t sep);
+
+/// The RoBERTa layout: <s> first </s>, then </s> second </s>, all of type 0.
+PostProcessor roberta_post_processor(int64_t cls, int64_t sep);
 
 /// Builds the `post_processor` of a tokenizer.json. Throws std::runtime_error for a type or value it does
 /// not know.

@@ -18,7 +18,9 @@ struct Role {
   const char* key;
   std::string SpecialNames::* name;
 };
-constexpr Role kRoles[] = {{"unk_token", &SpecialNames::unk},
+constexpr Role kRoles[] = {{"bos_token", &SpecialNames::bos},
+                           {"eos_token", &SpecialNames::eos},
+                           {"unk_token", &SpecialNames::unk},
                            {"sep_token", &SpecialNames::sep},
                            {"pad_token", &SpecialNames::pad},
                            {"cls_token", &SpecialNames::cls},
@@ -93,9 +95,14 @@ std::vector<AddedToken> read_added_decoder(const JsonField& decoder) {
 }
 
 /// The old added_tokens.json: {"text": id, ...}
-std::vector<AddedToken> read_added_legacy(const JsonField& root) {
+std::vector<AddedToken> read_added_legacy(const JsonField& root, const std::map<std::string, AddedToken>& special) {
   std::map<uint32_t, AddedToken> by_id;
-  for (const auto& [content, id] : root.object()) by_id[JsonField(id, content).id()].content = content;
+  for (const auto& [content, id] : root.object()) {
+    auto& token = by_id[JsonField(id, content).id()];
+    const auto found = special.find(content);
+    if (found != special.end()) token = found->second;
+    token.content = content;
+  }
   std::vector<AddedToken> out;
   for (const auto& [id, token] : by_id) out.push_back(token);
   return out;
@@ -109,6 +116,12 @@ size_t read_max_length(const JsonField& root) {
   return length > kLargestLength ? std::numeric_limits<size_t>::max() : static_cast<size_t>(length);
 }
 
+bool reads_left(const JsonField& root, const std::string& key) {
+  const std::string side = root.string_or(key, "right");
+  if (side != "left" && side != "right") root.at(key).fail("\"left\" or \"right\"");
+  return side == "left";
+}
+
 void read_main(const JsonField& root, TokenizerConfig& config, std::map<std::string, AddedToken>& special) {
   config.tokenizer_class = root.string_or("tokenizer_class", "");
   config.do_lower_case = root.optional_boolean("do_lower_case");
@@ -116,11 +129,43 @@ void read_main(const JsonField& root, TokenizerConfig& config, std::map<std::str
   config.tokenize_chinese_chars = root.optional_boolean("tokenize_chinese_chars");
   if (root.has("model_max_length")) config.model_max_length = read_max_length(root);
   if (root.has("added_tokens_decoder")) config.added = read_added_decoder(root.at("added_tokens_decoder"));
+  config.add_prefix_space = root.optional_boolean("add_prefix_space");
+  config.add_bos_token = root.optional_boolean("add_bos_token");
+  config.add_eos_token = root.optional_boolean("add_eos_token");
+  config.keep_accents = root.optional_boolean("keep_accents");
+  if (root.has("extra_ids")) config.extra_ids = root.at("extra_ids").id();
+  config.source_language = root.string_or("src_lang", "");
+  config.truncate_left = reads_left(root, "truncation_side");
+  config.pad_left = reads_left(root, "padding_side");
   read_roles(root, config.names, special);
   read_extra(root, special);
 }
 
+/// The class that transformers takes for a network when no tokenizer_class is given.
+std::string class_for_network(const std::string& model_type) {
+  static const std::map<std::string, std::string> classes = {
+      {"albert", "AlbertTokenizer"}, {"bart", "BartTokenizer"}, {"bert", "BertTokenizer"}, {"gpt2", "GPT2Tokenizer"},
+      {"mbart", "MBartTokenizer"}, {"mpnet", "MPNetTokenizer"}, {"mt5", "T5Tokenizer"}, {"roberta", "RobertaTokenizer"},
+      {"t5", "T5Tokenizer"}, {"xlm-roberta", "XLMRobertaTokenizer"}};
+  const auto found = classes.find(model_type);
+  return found == classes.end() ? "" : found->second;
+}
+
 }  // namespace config_detail
+
+std::string tokenizer_class_of(const std::filesystem::path& folder) {
+  namespace detail = config_detail;
+  std::string name;
+  detail::with_json(folder / "tokenizer_config.json", [&](const JsonField& root) { name = root.string_or("tokenizer_class", ""); });
+  if (name.empty()) {
+    detail::with_json(folder / "config.json", [&](const JsonField& root) {
+      name = root.string_or("tokenizer_class", detail::class_for_network(root.string_or("model_type", "")));
+    });
+  }
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name;
+}
+
 
 std::string read_text_file(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path))
@@ -137,9 +182,10 @@ std::string read_text_file(const std::filesystem::path& path) {
   return text;
 }
 
-TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
+TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder, const SpecialNames& names) {
   namespace detail = config_detail;
   TokenizerConfig config;
+  config.names = names;
   std::map<std::string, AddedToken> special;
   detail::with_json(folder / "tokenizer_config.json",
                     [&](const JsonField& root) { detail::read_main(root, config, special); });
@@ -150,7 +196,7 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
       detail::read_extra(root, special);
     });
     detail::with_json(folder / "added_tokens.json",
-                      [&](const JsonField& root) { config.added = detail::read_added_legacy(root); });
+                      [&](const JsonField& root) { config.added = detail::read_added_legacy(root, special); });
   }
   const auto add = [&](const std::string& content) {
     const auto same = [&](const AddedToken& token) { return token.content == content; };

@@ -1,5 +1,6 @@
 #include <stdexcept>
 
+#include "tokenizers/bpe.h"
 #include "tokenizers/readers.h"
 #include "tokenizers/tokenizer_config.h"
 
@@ -32,9 +33,50 @@ void add_tokens(const JsonField& list, Pipeline::Parts& parts) {
   }
 }
 
-void check_usage_sections(const JsonField& root) {
-  if (root.has("truncation")) root.at("truncation").at("max_length").id();
-  if (root.has("padding")) root.at("padding").at("pad_id").id();
+bool is_left(const JsonField& part) {
+  const std::string direction = part.string_or("direction", "Right");
+  if (direction != "Left" && direction != "Right") part.at("direction").fail("\"Left\" or \"Right\"");
+  return direction == "Left";
+}
+
+Truncation read_truncation(const JsonField& part) {
+  Truncation truncation;
+  truncation.max_length = part.at("max_length").id();
+  if (part.has("stride")) truncation.stride = part.at("stride").id();
+  truncation.left = is_left(part);
+  const std::string strategy = part.string_or("strategy", "LongestFirst");
+  if (strategy == "OnlyFirst") truncation.strategy = Truncation::Strategy::only_first;
+  else if (strategy == "OnlySecond") truncation.strategy = Truncation::Strategy::only_second;
+  else if (strategy != "LongestFirst") part.at("strategy").fail("LongestFirst, OnlyFirst or OnlySecond");
+  return truncation;
+}
+
+/// The strategy is "BatchLongest" or {"Fixed": 128}.
+Padding read_padding(const JsonField& part) {
+  Padding padding;
+  padding.id = part.at("pad_id").id();
+  if (part.has("pad_type_id")) padding.type_id = part.at("pad_type_id").id();
+  if (part.has("pad_to_multiple_of")) padding.multiple_of = part.at("pad_to_multiple_of").id();
+  padding.left = is_left(part);
+  if (!part.has("strategy")) return padding;
+  const auto strategy = part.at("strategy");
+  if (strategy.has("Fixed")) padding.length = strategy.at("Fixed").id();
+  else if (strategy.value() != "BatchLongest") strategy.fail("\"BatchLongest\" or {\"Fixed\": length}");
+  return padding;
+}
+
+/// A byte-level pre-tokenizer at the end leaves words as they are when the model can read them so.
+void join_byte_level(Pipeline::Parts& parts) {
+  PreTokenizer* last = parts.pre_tokenizer.get();
+  while (auto* sequence = dynamic_cast<PreTokenizerSequence*>(last)) {
+    if (sequence->steps.empty()) return;
+    last = sequence->steps.back().get();
+  }
+  auto* level = dynamic_cast<ByteLevel*>(last);
+  auto* bpe = dynamic_cast<Bpe*>(parts.model.get());
+  if (!level || !bpe || !bpe->work_on_bytes()) return;
+  level->spell = false;
+  parts.on_bytes = true;
 }
 
 bool is_bert(const std::string& tokenizer_class) {
@@ -66,7 +108,10 @@ Pipeline::Parts read_parts(const JsonField& root, const TokenizerConfig& config)
   if (root.has("decoder")) parts.decoder = make_decoder(root.at("decoder"));
   if (root.has("added_tokens")) add_tokens(root.at("added_tokens"), parts);
   for (const auto& token : config.added) parts.added.add(token, *parts.model, parts.normalizer.get());
-  check_usage_sections(root);
+  if (root.has("truncation")) parts.truncation = read_truncation(root.at("truncation"));
+  if (root.has("padding")) parts.padding = read_padding(root.at("padding"));
+  parts.truncate_left = config.truncate_left || (parts.truncation && parts.truncation->left);
+  join_byte_level(parts);
   return parts;
 }
 

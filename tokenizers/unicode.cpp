@@ -12,9 +12,9 @@ namespace unicode_detail {
 
 constexpr char32_t kCodePoints = 0x110000;
 
-std::vector<uint8_t> build_properties() {
-  std::vector<uint8_t> flags(kCodePoints, 0);
-  const auto mark = [&flags](const std::vector<unicode_tables::Range>& ranges, uint8_t bit) {
+std::vector<uint16_t> build_properties() {
+  std::vector<uint16_t> flags(kCodePoints, 0);
+  const auto mark = [&flags](const std::vector<unicode_tables::Range>& ranges, uint16_t bit) {
     for (const auto& range : ranges)
       for (uint32_t c = range.first; c <= range.last; ++c) flags[c] |= bit;
   };
@@ -25,14 +25,18 @@ std::vector<uint8_t> build_properties() {
   mark(unicode_tables::word(), kWord);
   mark(unicode_tables::space(), kSpace);
   mark(unicode_tables::normalization_unknown(), kNormalizationUnknown);
+  mark(unicode_tables::numeric(), kNumeric);
+  mark(unicode_tables::letter(), kLetter);
+  mark(unicode_tables::number(), kNumber);
+  mark(unicode_tables::regex_space(), kRegexSpace);
   for (const auto& run : unicode_tables::lower())
     for (uint32_t c = run.first; c <= run.last; c += run.step) flags[c] |= kHasLower;
   flags[0x130] |= kHasLower;
   return flags;
 }
 
-uint8_t properties(char32_t c) {
-  static const std::vector<uint8_t> flags = build_properties();
+uint16_t properties(char32_t c) {
+  static const std::vector<uint16_t> flags = build_properties();
   return c < kCodePoints ? flags[c] : 0;
 }
 

@@ -12,7 +12,7 @@
 
 namespace zoo::tokenizers {
 
-enum CodePointProperty : uint8_t {
+enum CodePointProperty : uint16_t {
   kOther = 1,           // control, format, private use, unassigned (crate unicode_categories)
   kNonspacingMark = 2,  // category Mn (same crate): what BertNormalizer strips as an accent
   kCombiningMark = 4,   // what StripAccents removes
@@ -20,7 +20,11 @@ enum CodePointProperty : uint8_t {
   kWord = 16,           // \w of the crate regex
   kSpace = 32,          // White_Space
   kHasLower = 64,       // differs from its lower-case form
-  kNormalizationUnknown = 128  // assigned after the Unicode version of the reference's normalization tables
+  kNormalizationUnknown = 128,  // assigned after the Unicode version of the reference's normalization tables
+  kNumeric = 256,      // category N*: where Digits splits (Rust's own tables)
+  kLetter = 512,       // \p{L} of the reference's regular expressions (Oniguruma)
+  kNumber = 1024,      // \p{N} there
+  kRegexSpace = 2048   // \s there
 };
 
 bool has_property(char32_t c, CodePointProperty property);

@@ -22,6 +22,10 @@ const std::vector<Range>& combining_mark();
 const std::vector<Range>& punctuation();
 const std::vector<Range>& word();
 const std::vector<Range>& space();
+const std::vector<Range>& numeric();
+const std::vector<Range>& letter();
+const std::vector<Range>& number();
+const std::vector<Range>& regex_space();
 const std::vector<Range>& normalization_unknown();
 const std::vector<LowerRun>& lower();
 

@@ -32,6 +32,14 @@ int run(Options& options, const Common& common) {
   run.out = options.out;
   run.json = common.json;
 
+  if (!options.task.empty() && !find_task(options.task).needs_network()) {
+    Bundle bundle;
+    bundle.spec = options.spec;
+    bundle.folder = options.spec;
+    bundle.tokenizer = tokenizers::load(options.spec);
+    find_task(options.task).run(bundle, run);  // writes line by line: no document for --json
+    return 0;
+  }
   BundleOptions wanted;
   wanted.dtype = options.dtype;
   wanted.adapters = options.adapters;

@@ -58,7 +58,7 @@ void put_head_of(const weights::Adapter& adapter, Json& config, bool named) {
   std::string architecture = adapter.config.base_class;
   if (!card(entry.name).at("architectures").contains(architecture)) architecture = class_for_task_type(entry, adapter.config.task_type);
   if (!named && !architecture.empty()) config["architectures"] = {architecture};
-  const int64_t classes = kept_classes(entry, adapter);
+  const int64_t classes = tells_classes(task_of(entry, config)) ? kept_classes(entry, adapter) : 0;
   if (classes > 0 && static_cast<int64_t>(configured_labels(config).size()) != classes) put_labels(config, numbered_labels(classes));
 }
 

@@ -62,6 +62,8 @@ class Task {
   virtual std::string name() const = 0;
   // The head of the network that it works on, for BundleOptions::task: sentence pairs, say, need the bare encoder.
   virtual std::string head() const { return name(); }
+  // False: `zoo run` reads the folder's tokenizer alone.
+  virtual bool needs_network() const { return true; }
   virtual std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const = 0;
   virtual at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const = 0;  // scalar, differentiable
   virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle) const = 0;
@@ -99,6 +101,7 @@ const Task& embedding_task();    // sentences -> vectors
 const Task& forecasting_task();  // time series: the next steps
 const Task& seq2seq_task();     // run only: what an encoder-decoder writes for each text
 const Task& generate_task();    // run only: how a decoder goes on after each text
+const Task& tokenize_task();     // run only: the ids, pieces and offsets of text, with no network
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
 
 }  // namespace zoo::app

@@ -15,7 +15,7 @@ violations() {
   # Each third-party library has one home.
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(spdlog|fmt|CLI)/' models data tokenizers weights
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<opencv' app models tokenizers weights
-  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<utf8proc' app models data weights
+  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(utf8proc|pcre2)' app models data weights
   # The whole of LibTorch's C++ frontend costs half a minute for each file.
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<torch/(torch|extension|nn/functional|all|nn)\.h>' app models data tokenizers weights
   return 0

@@ -4,8 +4,10 @@
 #include "models/registry.h"
 #include "tests/catch.h"
 #include "tests/cli/program.h"
+#include "tests/external.h"
 
 namespace cli_forecasting_tests {
+using zoo::test::data_folder;
 using zoo::test::file_text;
 using zoo::test::has;
 using zoo::test::Outcome;
@@ -33,6 +35,29 @@ constexpr const char* kTrain =
     "train --model itransformer:tiny --task forecasting --epochs 6 --batch-size 16 --lr 5e-3 --seed 1 --validation-split validation "
     "--set options.lookback=24 --set options.horizon=12 --json ";
 
+TEST_CASE("the naive baselines of ETTh1 and of the exchange rates are the known ones", "[cli]") {
+  const auto data = data_folder();
+  if (!data || !std::filesystem::exists(*data / "forecasting")) {
+    WARN("skipped: no forecasting/ETTh1.csv and exchange_rate.csv in $ZOO_DATA or ../shared/data");
+    return;
+  }
+  struct Known { const char *variant, *file, *options; double mse, mae; };
+  const Known table[] = {{"etth1_96", "ETTh1.csv", "split=ett", 1.294, 0.713},          {"etth1_96", "ETTh1.csv", "split=ett --option drop_last=32", 1.295, 0.713},
+                         {"etth1_192", "ETTh1.csv", "split=ett", 1.325, 0.733},         {"etth1_192", "ETTh1.csv", "split=ett --option drop_last=32", 1.325, 0.733},
+                         {"exchange_96", "exchange_rate.csv", "split=ratio", 0.081, 0.196},  {"exchange_192", "exchange_rate.csv", "split=ratio", 0.167, 0.289},
+                         {"exchange_336", "exchange_rate.csv", "split=ratio", 0.306, 0.398}, {"exchange_720", "exchange_rate.csv", "split=ratio", 0.810, 0.676},
+                         {"exchange_336", "exchange_rate.csv", "split=ratio --option drop_last=32", 0.305, 0.396},
+                         {"exchange_720", "exchange_rate.csv", "split=ratio --option drop_last=32", 0.823, 0.681}};
+  for (const auto& known : table) {
+    INFO(known.variant << " " << known.options);
+    const Outcome seen = zoo_program("eval itransformer:" + std::string(known.variant) + " --data " + quoted(*data / "forecasting" / known.file) + " --option " + known.options + " --json");
+    REQUIRE(seen.code == 0);
+    const auto last = seen.json().at("metrics").at("naive").at("last");
+    CHECK(std::round(1000 * last.at("mse").get<double>()) == std::round(1000 * known.mse));
+    CHECK(std::round(1000 * last.at("mae").get<double>()) == std::round(1000 * known.mae));
+  }
+}
+
 TEST_CASE("a series: train, eval, run, look back", "[cli]") {
   const Scratch scratch;
   const auto file = scratch.write("waves.csv", waves(600)), out = scratch / "out";
@@ -43,6 +68,7 @@ TEST_CASE("a series: train, eval, run, look back", "[cli]") {
   CHECK(metrics.at("samples") == 120 - 12 + 1);
   CHECK(metrics.at("mse").get<double>() < 0.5 * metrics.at("naive").at("last").at("mse").get<double>());
   CHECK(has(trained.err, "split by ratio: 420 / 60 / 120 rows"));
+  CHECK_FALSE(has(file_text(out / "config.json"), "id2label"));  // columns are no classes
 
   const Outcome measured = zoo_program("eval " + quoted(out) + " --data " + quoted(file) + " --json");
   INFO(measured.err);

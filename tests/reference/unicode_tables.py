@@ -9,7 +9,7 @@ import pathlib
 import unicodedata
 
 import tokenizers
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 ALWAYS_CLEANED = (0x0, 0xFFFD)  # removed by name, whatever their category
@@ -23,6 +23,13 @@ bert_accents = normalizers.BertNormalizer(
     clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False
 )
 bert_split, word_split = pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Whitespace()
+digit_split = pre_tokenizers.Digits(individual_digits=True)
+# What the regular expressions of Split and of ByteLevel see (Oniguruma), which has a Unicode version of its own.
+by_regex = {
+    "letter": normalizers.Replace(Regex(r"\p{L}"), ""),
+    "number": normalizers.Replace(Regex(r"\p{N}"), ""),
+    "regex_space": normalizers.Replace(Regex(r"\s"), ""),
+}
 
 
 def pieces(splitter, text):
@@ -34,6 +41,7 @@ def properties():
     found = {
         name: set()
         for name in ("other", "nonspacing_mark", "combining_mark", "punctuation", "word", "space")
+        + ("numeric", *by_regex)
     }
     for c in CODE_POINTS:
         s = chr(c)
@@ -50,6 +58,11 @@ def properties():
             found["space"].add(c)
         if len(pieces(word_split, f"a{s}b")) == 1:
             found["word"].add(c)
+        if len(pieces(digit_split, f"a{s}b")) == 3:
+            found["numeric"].add(c)
+        for name, remove in by_regex.items():
+            if remove.normalize_str(s) == "":
+                found[name].add(c)
     return found
 
 

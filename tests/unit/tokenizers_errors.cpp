@@ -110,9 +110,9 @@ TEST_CASE("tokenizer.json with wrong types or unknown parts", "[tokenizers]") {
   check_mentions(failure_after([](Json& j) { j["normalizer"]["lowercase"] = 1; }),
                  {"normalizer.lowercase", "1"});
   check_mentions(failure_after([](Json& j) {
-                   j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", ""}};
+                   j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "(a"}}}, {"content", ""}};
                  }),
-                 {"normalizer.pattern", "regular expressions"});
+                 {"regular expression", "(a"});
   check_mentions(failure_after([](Json& j) { j["pre_tokenizer"]["type"] = "Magic"; }),
                  {"pre_tokenizer.type", "Magic", "Whitespace"});
   check_mentions(failure_after([](Json& j) { j["post_processor"]["type"] = "Magic"; }),

@@ -1,4 +1,5 @@
-// WordPiece against what the reference library makes of difficult texts (tests/reference/wordpiece.py).
+// WordPiece, and every stage of a tokenizer.json, against what the reference library makes of difficult texts
+// (tests/reference/wordpiece.py, tests/reference/tokenizer_stages.py).
 #include "tests/catch.h"
 #include "tests/unit/tokenizers_support.h"
 
@@ -27,7 +28,8 @@ void check(const zoo::tokenizers::Tokenizer& tokenizer, const Json& test) {
   REQUIRE(got.special.size() == got.ids.size());
   REQUIRE(got.offsets.size() == got.ids.size());
   REQUIRE(got.word_ids.size() == got.ids.size());
-  if (test.contains("type_ids")) CHECK(got.type_ids == test["type_ids"].get<std::vector<int64_t>>());
+  if (test.contains("type_ids"))
+    CHECK(got.type_ids == test["type_ids"].get<std::vector<int64_t>>());
   if (test.contains("word_ids")) CHECK(got.word_ids == test["word_ids"].get<std::vector<int64_t>>());
   if (test.contains("offsets"))
     CHECK(got.offsets == test["offsets"].get<std::vector<std::pair<size_t, size_t>>>());
@@ -38,6 +40,14 @@ void check(const zoo::tokenizers::Tokenizer& tokenizer, const Json& test) {
       return flags;
     }());
   if (test.contains("decoded")) CHECK(tokenizer.decode(got.ids) == test["decoded"].get<std::string>());
+}
+
+void check_all(const zoo::tokenizers::Tokenizer& tokenizer, const Json& entry) {
+  for (const auto& test : entry.value("cases", Json::array())) check(tokenizer, test);
+  for (const auto& test : entry.value("decoded", Json::array())) {
+    INFO(test.dump());
+    CHECK(tokenizer.decode(test.at("ids").get<std::vector<int64_t>>()) == test.at("text").get<std::string>());
+  }
 }
 
 }  // namespace tokenizer_golden
@@ -58,5 +68,29 @@ TEST_CASE("WordPiece gives the reference's ids, offsets and decoded text", "[tok
     CHECK(tokenizer->sep_id() == special.at("[SEP]").get<int64_t>());
     CHECK(tokenizer->mask_id() == special.at("[MASK]").get<int64_t>());
     for (const auto& test : entry.at("cases")) tokenizer_golden::check(*tokenizer, test);
+  }
+}
+
+TEST_CASE("every normalizer, pre-tokenizer, model, post-processor and decoder equals the reference's", "[tokenizers]") {
+  const auto golden = tokenizer_tests::read_fixture("stages.json");
+  REQUIRE(golden.at("stages").size() >= 100);
+  for (const auto& stage : golden.at("stages")) {
+    auto document = golden.at("base");
+    document.update(stage.at("parts"));
+    INFO(stage.at("parts").dump());
+    tokenizer_tests::TemporaryFolder folder;
+    const auto tokenizer = zoo::tokenizers::load(folder.write("tokenizer.json", document.dump()));
+    tokenizer_golden::check_all(*tokenizer, stage);
+  }
+}
+
+TEST_CASE("SentencePiece models of all kinds, with byte fallback and symbols of the user's own", "[tokenizers]") {
+  const auto golden = tokenizer_tests::read_fixture("stages.json");
+  for (const auto& entry : golden.at("sentencepiece")) {
+    const auto name = entry.at("file").get<std::string>();
+    INFO(name);
+    const auto tokenizer = zoo::tokenizers::load(std::filesystem::path(ZOO_TEST_DIR) / "fixtures/tokenizers" / name);
+    REQUIRE(entry.at("cases").size() + entry.at("decoded").size() >= 20);
+    tokenizer_golden::check_all(*tokenizer, entry);
   }
 }

@@ -1,13 +1,14 @@
 #include <string>
 
 #include "tokenizers/normalizer.h"
+#include "tokenizers/regex.h"
 #include "tokenizers/utf8.h"
 
 namespace zoo::tokenizers {
 namespace make_normalizer_detail {
 
 constexpr auto kSupported =
-    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Replace (with a String pattern), Sequence, "
+    "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, "
     "StripAccents";
 
 std::unique_ptr<Normalizer> make_bert(const JsonField& part) {
@@ -38,12 +39,37 @@ std::u32string to_code_points(const std::string& text) {
 
 std::unique_ptr<Normalizer> make_replace(const JsonField& part) {
   const auto pattern = part.at("pattern");
-  if (!pattern.has("String")) pattern.fail("{\"String\": text}; regular expressions are not supported");
+  const auto content = to_code_points(part.at("content").string());
+  if (pattern.has("String")) {
+    const std::string literal = pattern.at("String").string();
+    if (literal.empty()) pattern.at("String").fail("at least one character");
+    return replace_literal(literal, content);
+  }
+  if (!pattern.has("Regex")) pattern.fail("{\"String\": text} or {\"Regex\": pattern}");
+  const auto regex = std::make_shared<Regex>(pattern.at("Regex").string());
   auto replace = std::make_unique<Replace>();
-  replace->pattern = to_code_points(pattern.at("String").string());
-  replace->content = to_code_points(part.at("content").string());
-  if (replace->pattern.empty()) pattern.at("String").fail("at least one character");
+  replace->find = [regex](std::string_view text, std::vector<Span>& matches) { regex->find_all(text, matches); };
+  replace->content = content;
   return replace;
+}
+
+std::unique_ptr<Normalizer> make_strip(const JsonField& part) {
+  auto strip = std::make_unique<Strip>();
+  strip->left = part.boolean_or("strip_left", true);
+  strip->right = part.boolean_or("strip_right", true);
+  return strip;
+}
+
+std::unique_ptr<Normalizer> make_prepend(const JsonField& part) {
+  auto prepend = std::make_unique<Prepend>();
+  prepend->content = to_code_points(part.at("prepend").string());
+  return prepend;
+}
+
+std::unique_ptr<Normalizer> make_precompiled(const JsonField& part) {
+  auto precompiled = std::make_unique<Precompiled>();
+  precompiled->map = std::make_shared<CharsMap>(decode_base64(part.at("precompiled_charsmap").string()));
+  return precompiled;
 }
 
 std::unique_ptr<Normalizer> make_sequence(const JsonField& part) {
@@ -53,6 +79,16 @@ std::unique_ptr<Normalizer> make_sequence(const JsonField& part) {
 }
 
 }  // namespace make_normalizer_detail
+
+std::unique_ptr<Normalizer> replace_literal(const std::string& literal, const std::u32string& content) {
+  auto replace = std::make_unique<Replace>();
+  replace->content = content;
+  replace->find = [literal](std::string_view text, std::vector<Span>& matches) {
+    for (size_t at = text.find(literal); at != std::string_view::npos; at = text.find(literal, at + literal.size()))
+      matches.push_back({at, at + literal.size()});
+  };
+  return replace;
+}
 
 std::unique_ptr<Normalizer> make_normalizer(const JsonField& part) {
   namespace detail = make_normalizer_detail;
@@ -65,6 +101,11 @@ std::unique_ptr<Normalizer> make_normalizer(const JsonField& part) {
   if (type == "NFKD") return detail::make_form(true, false);
   if (type == "NFKC") return detail::make_form(true, true);
   if (type == "Replace") return detail::make_replace(part);
+  if (type == "Strip") return detail::make_strip(part);
+  if (type == "Prepend") return detail::make_prepend(part);
+  if (type == "ByteLevel") return std::make_unique<SpellBytes>();
+  if (type == "Nmt") return std::make_unique<Nmt>();
+  if (type == "Precompiled") return detail::make_precompiled(part);
   if (type == "Sequence") return detail::make_sequence(part);
   fail_unsupported(part, type, detail::kSupported);
 }
