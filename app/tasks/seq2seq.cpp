@@ -1,4 +1,5 @@
-// Text to text: what a network with an encoder and a decoder writes for each line (translation, summaries, code refinement).
+// Text to text: what a network with an encoder and a decoder writes for each line (translation, summaries, code refinement), and
+// how one without an encoder goes on after it.
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -103,9 +104,11 @@ void check_ids(const Bundle& bundle, const std::vector<tokenizers::Encoding>& en
   }
 }
 
+// `continues`: the lines are prompts, and what is written are their continuations.
 class Seq2Seq : public Task {
  public:
-  std::string name() const override { return "seq2seq"; }
+  explicit Seq2Seq(bool continues) : continues_(continues) {}
+  std::string name() const override { return continues_ ? "generate" : "seq2seq"; }
 
   Json run(Bundle& bundle, const RunOptions& options) const override {
     if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
@@ -120,6 +123,7 @@ class Seq2Seq : public Task {
     for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
     BatchBudget budget;
     budget.rows = options.batch_size > 0 ? options.batch_size : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
+    budget.equal_lengths = continues_;  // prompts without padding: no line's text depends on its neighbours
     Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
     for (const auto& batch : batches_by_length(lengths, budget)) {
       write(bundle, how, texts, encodings, batch, answers);
@@ -128,13 +132,15 @@ class Seq2Seq : public Task {
     return deliver(texts, answers, options);
   }
 
-  std::unique_ptr<Dataset> open(const std::filesystem::path&, const Bundle&, const DataOptions&) const override { refuse(); }
-  at::Tensor loss(const Tensors&, const Tensors&, const Json&) const override { refuse(); }
-  std::unique_ptr<Metrics> metrics(const Bundle&) const override { refuse(); }
+  std::unique_ptr<Dataset> open(const std::filesystem::path&, const Bundle&, const DataOptions&) const override { refuse(name()); }
+  at::Tensor loss(const Tensors&, const Tensors&, const Json&) const override { refuse(name()); }
+  std::unique_ptr<Metrics> metrics(const Bundle&) const override { refuse(name()); }
   std::string primary_metric() const override { return "loss"; }
 
  private:
-  [[noreturn]] static void refuse() { throw UsageError("task seq2seq runs networks (zoo run); it does not train or evaluate them"); }
+  [[noreturn]] static void refuse(const std::string& task) {
+    throw UsageError("task " + task + " runs networks (zoo run); it does not train or evaluate them");
+  }
 
   static void write(Bundle& bundle, const GenerationOptions& how, const std::vector<std::string>& texts,
                     const std::vector<tokenizers::Encoding>& encodings, const std::vector<int64_t>& batch, std::vector<Json>& answers) {
@@ -174,12 +180,19 @@ class Seq2Seq : public Task {
     }
     return document;
   }
+
+  bool continues_;
 };
 
 }  // namespace seq2seq_detail
 
 const Task& seq2seq_task() {
-  static const seq2seq_detail::Seq2Seq task;
+  static const seq2seq_detail::Seq2Seq task(/*continues=*/false);
+  return task;
+}
+
+const Task& generate_task() {
+  static const seq2seq_detail::Seq2Seq task(/*continues=*/true);
   return task;
 }
 
