@@ -74,6 +74,13 @@ Tensor attend_in_place(const Tensor& q, const Decoding& state, const Decoding::L
   return out;
 }
 
+// bias with -infinity at padding; undefined when there is neither. [1 or rows, 1 or heads, 1, length]
+Tensor bias_with_padding(const Tensor& bias, const Decoding& state, const at::TensorOptions& options) {
+  if (!state.token_mask.defined()) return bias;
+  const Tensor padding = state.token_mask.narrow(1, 0, state.length).logical_not().unsqueeze(1).unsqueeze(1);
+  return (bias.defined() ? bias : at::zeros({1, 1, 1, 1}, options)).masked_fill(padding, -INFINITY);
+}
+
 // [rows, heads, length, d]: a view while rows read their own entries, else gathered.
 Tensor entries(const Tensor& cache, const Decoding& state, int64_t rows) {
   if (state.straight) return cache.narrow(0, 0, rows).narrow(2, 0, state.length);
@@ -142,8 +149,8 @@ Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v, Decod
   layer.value.narrow(0, 0, rows).narrow(2, state.length - steps, steps).copy_(v);
   const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
   const bool floats_on_cpu = q.device().is_cpu() && q.scalar_type() == at::kFloat && layer.key.scalar_type() == at::kFloat;
-  if (steps == 1 && floats_on_cpu && !state.token_mask.defined() && !at::GradMode::is_enabled()) {
-    return d::attend_in_place(q, state, layer, bias, factor);
+  if (steps == 1 && floats_on_cpu && !at::GradMode::is_enabled()) {
+    return d::attend_in_place(q, state, layer, d::bias_with_padding(bias, state, q.options()), factor);
   }
   Tensor mask = d::hidden_mask(state, steps, q.options());
   if (bias.defined()) mask = mask.defined() ? bias.masked_fill(mask.logical_not(), -INFINITY) : bias;

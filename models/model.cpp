@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "models/blocks/linear.h"
+#include "models/blocks/transposed_linear.h"
 #include "models/names.h"
 
 namespace zoo {
@@ -18,6 +18,8 @@ void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& 
     if (auto* layer = dynamic_cast<AdaptableLayer*>(module.get())) layer->prepare_adapters();
     auto* linear = dynamic_cast<LinearImpl*>(module.get());
     if (linear && linear->pack() && done) done(linear->weight);
+    auto* transposed = dynamic_cast<TransposedLinearImpl*>(module.get());
+    if (transposed && transposed->pack() && done) done(transposed->weight);
   }
 }
 

@@ -12,14 +12,18 @@ namespace zoo {
 std::vector<std::pair<std::string_view, std::string_view>> embedded_cards();  // generated from models/**/*.json
 
 // One line per network here and one in registry(); a test compares both with the folder.
+namespace albert { Entry entry(); }
 namespace aquacast { Entry entry(); }
 namespace bart { Entry entry(); }
 namespace bert { Entry entry(); }
 namespace cct { Entry entry(); }
+namespace gpt2 { Entry entry(); }
 namespace informer { Entry entry(); }
 namespace informer_for_prediction { Entry entry(); }
 namespace itransformer { Entry entry(); }
+namespace mpnet { Entry entry(); }
 namespace performer_bilstm { Entry entry(); }
+namespace roberta { Entry entry(); }
 namespace t5 { Entry entry(); }
 namespace timexer { Entry entry(); }
 namespace tsfm_scaling_laws { Entry entry(); }
@@ -27,14 +31,18 @@ namespace vit { Entry entry(); }
 
 const std::vector<Entry>& registry() {
   static const std::vector<Entry> entries = {
+      albert::entry(),
       aquacast::entry(),
       bart::entry(),
       bert::entry(),
       cct::entry(),
+      gpt2::entry(),
       informer::entry(),
       informer_for_prediction::entry(),
       itransformer::entry(),
+      mpnet::entry(),
       performer_bilstm::entry(),
+      roberta::entry(),
       t5::entry(),
       timexer::entry(),
       tsfm_scaling_laws::entry(),

@@ -37,6 +37,7 @@ std::string paper_link(const Json& card) {
   if (paper == card.end()) return text;
   if (paper->contains("arxiv")) return "[" + text + "](https://arxiv.org/abs/" + paper->at("arxiv").get<std::string>() + ")";
   if (paper->contains("doi")) return "[" + text + "](https://doi.org/" + paper->at("doi").get<std::string>() + ")";
+  if (paper->contains("url")) return "[" + text + "](" + paper->at("url").get<std::string>() + ")";
   return text;
 }
 

@@ -80,7 +80,7 @@ Action declare(CLI::App& command, Common& common) {
       ->expected(1)->take_all();
   command.add_option("inputs", options->run.inputs, "files or folders; - is standard input");
   command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
-  command.add_option("--input", options->run.text, "a sentence instead of files; for forecasting the CSV file of the series, for seq2seq a sentence or a file of lines");
+  command.add_option("--input", options->run.text, "a sentence instead of files; for forecasting the CSV file of the series, for seq2seq and generate a sentence or a file of lines");
   command.add_option("--pair", options->texts["pair"], "its second sentence (similarity, text_classification)");
   command.add_option("--column", options->texts["column"], "column of .csv, .tsv and .jsonl inputs that holds the texts");
   command.add_option("--columns", options->texts["columns"], "columns of pairs, joined by commas: sentence1,sentence2");
@@ -89,8 +89,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--top-k", options->counts["top_k"], "how many answers for each input")->check(CLI::Range(1, 100000));
   command.add_option("--backtest", options->counts["backtest"], "forecasting: so many forecasts from past moments, beside what came")
       ->check(CLI::Range(1, 100000));
-  command.add_option("--num-beams", options->counts["num_beams"], "seq2seq: beams of the search; 1: greedy")->check(CLI::Range(1, 1024));
-  command.add_option("--max-new-tokens", options->counts["max_new_tokens"], "seq2seq: at most so many tokens")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--num-beams", options->counts["num_beams"], "seq2seq, generate: beams of the search; 1: greedy")->check(CLI::Range(1, 1024));
+  command.add_option("--max-new-tokens", options->counts["max_new_tokens"], "seq2seq, generate: at most so many tokens")->check(CLI::Range(1, 1 << 20));
   command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
   command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
   command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16");

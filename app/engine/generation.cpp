@@ -161,7 +161,7 @@ class Generation {
  public:
   Generation(Model& model, const Tensors& inputs, const GenerationOptions& options) : o_(options), inputs_(inputs) {
     network_ = dynamic_cast<IncrementalDecoder*>(&model);
-    if (!network_) throw std::invalid_argument("the network does not write texts; generation needs one with a language model head (zoo list --task seq2seq)");
+    if (!network_) throw std::invalid_argument("the network does not write texts; generation needs one with a language model head (zoo list --task seq2seq, or --task generate)");
     width_ = o_.num_beams > 1 ? o_.num_beams : o_.num_return_sequences;
     read_inputs();
   }
@@ -175,14 +175,10 @@ class Generation {
 
  private:
   void read_inputs() {
-    const at::Tensor tokens = inputs_.at("tokens").to(at::kCPU);
-    const auto mask = inputs_.find("mask");
-    const at::Tensor kept = mask == inputs_.end() ? at::ones_like(tokens, at::kBool) : mask->second.to(at::kCPU, at::kBool);
+    const at::Tensor tokens = inputs_.at("tokens").to(at::kCPU).contiguous();
     for (int64_t row = 0; row < tokens.size(0); ++row) {
-      const at::Tensor ids = tokens[row].masked_select(kept[row]).contiguous();
-      sources_.emplace_back(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel());
-      // The reference bans what stands in the padded rows.
-      padded_.emplace_back(tokens[row].contiguous().const_data_ptr<int64_t>(), tokens[row].contiguous().const_data_ptr<int64_t>() + tokens.size(1));
+      const int64_t* ids = tokens.const_data_ptr<int64_t>() + row * tokens.size(1);
+      rows_read_.emplace_back(ids, ids + tokens.size(1));  // with their padding: the reference bans what stands there, too
     }
   }
 
@@ -195,6 +191,7 @@ class Generation {
                                   "--option decoder_start_token_id=...)");
     }
     const at::Tensor prompt = network_->has_encoder() ? at::full({count, 1}, o_.decoder_start, tokens.options()) : tokens;
+    if (!network_->has_encoder()) count_from_prompt(prompt.size(1));
     const int64_t capacity = prompt.size(1) + o_.max_new_tokens;
     if (network_->longest() > 0 && capacity - 1 > network_->longest()) {
       throw std::invalid_argument("max_new_tokens is " + std::to_string(o_.max_new_tokens) + " after a prompt of " + std::to_string(prompt.size(1)) +
@@ -211,14 +208,24 @@ class Generation {
     }
   }
 
+  // max_length and min_length of a network without an encoder count the prompt.
+  void count_from_prompt(int64_t prompt) {
+    if (o_.max_length > 0 && prompt >= o_.max_length) {
+      throw std::invalid_argument("max_length is " + std::to_string(o_.max_length) + ", but the prompt has " + std::to_string(prompt) +
+                                  " tokens and counts (give max_new_tokens)");
+    }
+    if (o_.max_length > 0) o_.max_new_tokens = o_.max_length - prompt;
+    if (o_.min_length > 0) o_.min_new_tokens = std::max<int64_t>(0, o_.min_length - prompt);
+  }
+
   void add_writer(int64_t index) {
     const auto i = static_cast<size_t>(index);
-    const std::vector<int64_t> prompt = network_->has_encoder() ? std::vector<int64_t>{o_.decoder_start} : sources_[i];
+    const std::vector<int64_t> prompt = network_->has_encoder() ? std::vector<int64_t>{o_.decoder_start} : rows_read_[i];
     std::unique_ptr<Writer> writer;
     if (o_.num_beams > 1) writer = std::make_unique<BeamWriter>(o_, prompt.size());
     else writer = std::make_unique<RowWriter>(o_, prompt.size(), at::make_generator<at::CPUGeneratorImpl>(o_.seed + i));
     writer->index = index;
-    writer->rows.assign(static_cast<size_t>(width_), RowHistory{prompt, network_->has_encoder() ? &padded_[i] : nullptr});
+    writer->rows.assign(static_cast<size_t>(width_), RowHistory{prompt, &rows_read_[i]});
     writers_.push_back(std::move(writer));
   }
 
@@ -299,11 +306,11 @@ class Generation {
     logits_ = network_->decode(at::tensor(tokens, at::kLong).to(device).unsqueeze(1), state_).to(at::kFloat);
   }
 
-  const GenerationOptions& o_;
+  GenerationOptions o_;  // the writers refer to it
   const Tensors& inputs_;
   IncrementalDecoder* network_ = nullptr;
   int64_t width_ = 1;
-  std::deque<std::vector<int64_t>> sources_, padded_;
+  std::deque<std::vector<int64_t>> rows_read_;
   Decoding state_;
   at::Tensor logits_;
   at::Generator beam_generator_;

@@ -17,6 +17,8 @@ enum class BeamStop { no, yes, never };
 
 // Field names are those of generation_config.json.
 struct GenerationOptions {
+  // max_length and min_length, when these alone are given (else 0), count what the decoder begins with: a start token, or the prompt.
+  int64_t max_length = 0, min_length = 0;
   int64_t max_new_tokens = 20, min_new_tokens = 0, num_beams = 1, num_return_sequences = 1;
   int64_t no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0;
   double length_penalty = 1.0, repetition_penalty = 1.0;

@@ -63,15 +63,16 @@ class Reader {
     }
     value = found.get<double>();
   }
-  // max_length and min_length count the decoder's start token; the newer keys take precedence.
+  // max_length and min_length count what the decoder begins with, here one start token; the newer keys take precedence.
   void lengths() {
-    int64_t longest = 0, shortest = 0;
-    whole("max_length", longest, 1, 1 << 24);
-    whole("min_length", shortest, 0, 1 << 24);
-    if (longest > 1) o_.max_new_tokens = longest - 1;
-    if (shortest > 0) o_.min_new_tokens = shortest - 1;
+    whole("max_length", o_.max_length, 1, 1 << 24);
+    whole("min_length", o_.min_length, 0, 1 << 24);
+    if (o_.max_length > 1) o_.max_new_tokens = o_.max_length - 1;
+    if (o_.min_length > 0) o_.min_new_tokens = o_.min_length - 1;
     whole("max_new_tokens", o_.max_new_tokens, 1, 1 << 24);
     whole("min_new_tokens", o_.min_new_tokens, 0, 1 << 24);
+    if (!find("max_new_tokens").is_null()) o_.max_length = 0;
+    if (!find("min_new_tokens").is_null()) o_.min_length = 0;
   }
   void early_stopping() {
     const Json value = find("early_stopping");

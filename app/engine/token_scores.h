@@ -9,7 +9,7 @@ namespace zoo::app {
 // What a row has read and written so far.
 struct RowHistory {
   std::vector<int64_t> ids;                // prompt and new tokens
-  const std::vector<int64_t>* source = nullptr;  // the input's own tokens, for networks with an encoder
+  const std::vector<int64_t>* source = nullptr;  // the input's own tokens; without an encoder the prompt
 };
 
 // scores [rows, vocabulary] float32, logits or log-probabilities, changed in place or returned anew; `written`: new tokens so far.

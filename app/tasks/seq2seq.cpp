@@ -1,5 +1,5 @@
 // Text to text: what a network with an encoder and a decoder writes for each line (translation, summaries, code refinement), and
-// training and evaluation on texts in pairs.
+// training and evaluation on texts in pairs; and how a network without an encoder goes on after each line.
 #include <ATen/ATen.h>
 #include <spdlog/spdlog.h>
 
@@ -131,14 +131,15 @@ void write_batch(Bundle& bundle, const GenerationOptions& how, std::span<const s
   }
 }
 
-// The same for all texts, in their order. `rows`: inputs at once; 0: by the number of beams.
+// The same for all texts, in their order. `rows`: inputs at once; 0: by the number of beams. `equal_lengths`: no padding.
 std::vector<Json> write_all(Bundle& bundle, const GenerationOptions& how, std::span<const std::string> texts,
-                            std::span<const tokenizers::Encoding> encodings, int64_t rows) {
+                            std::span<const tokenizers::Encoding> encodings, int64_t rows, bool equal_lengths) {
   std::vector<Json> answers(texts.size());
   std::vector<int64_t> lengths;
   for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
   BatchBudget budget;
   budget.rows = rows > 0 ? rows : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
+  budget.equal_lengths = equal_lengths;
   Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
   for (const auto& batch : batches_by_length(lengths, budget)) {
     write_batch(bundle, how, texts, encodings, batch, answers);
@@ -258,13 +259,16 @@ void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& 
     spdlog::warn("{} of {} texts were cut at {} tokens before their end (option max_new_tokens)", unfinished, answers.size(), how.max_new_tokens);
 }
 
+// `continues`: the lines are prompts, written on without padding, so that no line's text depends on its neighbours.
 class Seq2Seq : public Task {
  public:
-  std::string name() const override { return "seq2seq"; }
+  explicit Seq2Seq(bool continues) : continues_(continues) {}
+  std::string name() const override { return continues_ ? "generate" : "seq2seq"; }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
+    if (continues_) throw UsageError("task generate runs networks (zoo run); it does not train or evaluate them");
     text_metrics(options.options);  // a wrong name is told before the data is read
     return std::make_unique<Pairs>(bundle, read_text_pairs(data, options.split, options.options, options.limit), options.options);
   }
@@ -287,7 +291,7 @@ class Seq2Seq : public Task {
       targets.push_back(set.pairs().targets[index]);
       encodings.push_back(set.sources()[index]);
     }
-    const auto answers = write_all(bundle, writing.how, sources, encodings, 0);
+    const auto answers = write_all(bundle, writing.how, sources, encodings, 0, /*equal_lengths=*/false);
     note_unfinished(answers, writing.how);
     for (const auto& answer : answers) written.push_back(line_of(answer));
     WrittenTexts result{text_figures(writing.metrics, written, {targets}), Json::array()};
@@ -303,7 +307,7 @@ class Seq2Seq : public Task {
     const auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
     check_ids(bundle, encodings);
     note_cut_texts(encodings, texts, {}, limit);
-    return deliver(texts, write_all(bundle, how, texts, encodings, options.batch_size), options);
+    return deliver(texts, write_all(bundle, how, texts, encodings, options.batch_size, /*equal_lengths=*/continues_), options);
   }
 
  private:
@@ -322,12 +326,19 @@ class Seq2Seq : public Task {
     }
     return document;
   }
+
+  bool continues_;
 };
 
 }  // namespace seq2seq_detail
 
 const Task& seq2seq_task() {
-  static const seq2seq_detail::Seq2Seq task;
+  static const seq2seq_detail::Seq2Seq task(/*continues=*/false);
+  return task;
+}
+
+const Task& generate_task() {
+  static const seq2seq_detail::Seq2Seq task(/*continues=*/true);
   return task;
 }
 

@@ -10,6 +10,7 @@
 #include "app/cli.h"
 #include "data/csv.h"
 #include "models/names.h"
+#include "models/registry.h"
 #include "weights/files.h"
 
 namespace zoo::app {
@@ -23,10 +24,22 @@ const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle) {
   return *bundle.tokenizer;
 }
 
+namespace text_limit_detail {
+
+// Of the network; its card says where its config counts them, and how many rows of the table are no position's.
+int64_t positions_of(const Bundle& bundle) {
+  const Json known = bundle.entry ? card(bundle.entry->name) : Json::object();
+  const std::string key = known.value("positions_key", "max_position_embeddings");
+  const int64_t unlimited = int64_t{1} << 20, count = bundle.config.value(key, unlimited);
+  return count == unlimited ? count : count - known.value("unused_positions", int64_t{0});
+}
+
+}  // namespace text_limit_detail
+
 int64_t text_limit(const Bundle& bundle, const Json& options) {
   const size_t own = bundle.tokenizer ? bundle.tokenizer->model_max_length() : SIZE_MAX;
   int64_t most = int64_t(std::min<size_t>(own, 1 << 20));
-  int64_t positions = bundle.config.value("max_position_embeddings", int64_t{1} << 20);
+  const int64_t positions = text_limit_detail::positions_of(bundle);
   most = std::min(most, positions);
   const auto wanted = options.find("max_length");
   if (wanted == options.end()) return most;

@@ -29,4 +29,14 @@ at::Tensor sine_position_table(int64_t n, int64_t dim) {
   return table.to(at::kFloat);
 }
 
+at::Tensor relative_buckets(const at::Tensor& ahead, bool both_ways, int64_t buckets, int64_t furthest) {
+  const int64_t each = both_ways ? buckets / 2 : buckets;
+  const at::Tensor distance = both_ways ? ahead.abs() : (-ahead).clamp_min(0);
+  const int64_t exact = each / 2;
+  const double span = std::log(static_cast<double>(furthest) / static_cast<double>(exact));
+  const at::Tensor wide = exact + (at::log(distance.to(at::kFloat) / exact) / span * (each - exact)).clamp_min(0.0).to(at::kLong);
+  const at::Tensor bucket = at::where(distance < exact, distance, wide.clamp_max(each - 1));
+  return both_ways ? bucket + (ahead > 0).to(at::kLong) * each : bucket;
+}
+
 }  // namespace zoo

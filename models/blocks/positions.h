@@ -1,4 +1,4 @@
-// Position tables of patch grids.
+// Position tables of patch grids, and the buckets of relative positions.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -13,5 +13,10 @@ at::Tensor resize_position_table(const at::Tensor& table, int64_t rows, int64_t 
 
 // [1, n, dim]: row p holds sin(p / 10000^(2i/dim)) at even and cos at odd columns (Vaswani et al., 2017, section 3.5).
 at::Tensor sine_position_table(int64_t n, int64_t dim);
+
+// Distances to buckets (T5, arXiv:1910.10683, section 2.1): near ones each have their own, far ones share logarithmically wider
+// ones. `ahead` [...] int64: key - query position. In an encoder (both_ways) half of the buckets are for what is ahead; in a
+// decoder a token sees only what is behind it. float32, as the references'.
+at::Tensor relative_buckets(const at::Tensor& ahead, bool both_ways, int64_t buckets, int64_t furthest);
 
 }  // namespace zoo

@@ -10,6 +10,7 @@
 #include "models/blocks/dropout.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
+#include "models/blocks/positions.h"
 #include "models/blocks/seq2seq.h"
 #include "models/config.h"
 #include "models/decoding.h"
@@ -79,18 +80,6 @@ struct RmsNormImpl : Module {
   }
 };
 ZOO_MODULE(RmsNorm);
-
-// Distances to buckets: near ones each have their own, far ones share logarithmically wider ones (section 2.1). In a decoder a
-// token sees only what is behind it; in an encoder half of the buckets are for what is ahead. float32, as the reference's.
-Tensor buckets_of(const Tensor& ahead, bool both_ways, int64_t buckets, int64_t furthest) {  // [...] int64: key - query position
-  const int64_t each = both_ways ? buckets / 2 : buckets;
-  const Tensor distance = both_ways ? ahead.abs() : (-ahead).clamp_min(0);
-  const int64_t exact = each / 2;
-  const double span = std::log(static_cast<double>(furthest) / static_cast<double>(exact));
-  const Tensor wide = exact + (at::log(distance.to(at::kFloat) / exact) / span * (each - exact)).clamp_min(0.0).to(at::kLong);
-  const Tensor bucket = at::where(distance < exact, distance, wide.clamp_max(each - 1));
-  return both_ways ? bucket + (ahead > 0).to(at::kLong) * each : bucket;
-}
 
 struct AttentionImpl : Module {
   Config cfg;
@@ -173,7 +162,7 @@ struct StackImpl : Module {
 
   // ahead [...] int64 -> [1, heads, ...]
   Tensor bias_of(const Tensor& ahead) {
-    const Tensor bucket = buckets_of(ahead, !decoder, cfg.relative_attention_num_buckets, cfg.relative_attention_max_distance);
+    const Tensor bucket = relative_buckets(ahead, !decoder, cfg.relative_attention_num_buckets, cfg.relative_attention_max_distance);
     return buckets(bucket).permute({2, 0, 1}).unsqueeze(0);
   }
 

@@ -1,4 +1,4 @@
-// Text to text through the real program, on small T5 and BART folders made here; tests/reference/seq2seq_texts.py wrote what
+// Text to text through the real program, on small T5, BART and GPT-2 folders made here; tests/reference/seq2seq_texts.py wrote what
 // transformers makes of the same lines.
 #include <ATen/ATen.h>
 
@@ -59,11 +59,14 @@ struct Checkpoint : Scratch {
     return lines;
   }
   std::string at(const std::string& name) const { return "'" + (path() / name).string() + "'"; }
-  std::string run() const { return "run " + at("net") + " --task seq2seq "; }
+  std::string run() const {
+    const bool continues = network.at("files").at("config.json").at("model_type") == "gpt2";
+    return "run " + at("net") + " --task " + (continues ? "generate " : "seq2seq ");
+  }
 };
 
-TEST_CASE("zoo run --task seq2seq writes the reference's texts, line for line", "[cli][seq2seq]") {
-  for (const char* name : {"t5", "bart"}) {
+TEST_CASE("zoo run --task seq2seq and generate write the reference's texts, line for line", "[cli][seq2seq]") {
+  for (const char* name : {"t5", "bart", "gpt2"}) {
     INFO(name);
     const Checkpoint checkpoint(name);
     const auto beams = zoo_program(checkpoint.run() + "--input " + checkpoint.at("file.txt") + " --out " + checkpoint.at("out.txt") +
@@ -139,6 +142,23 @@ TEST_CASE("zoo run --task seq2seq says what is wrong", "[cli][seq2seq]") {
   CHECK(zoo_program(input + "--option decoder_start_token_id=2").code == 0);
   checkpoint.change("generation_config.json", {{"num_beams", "many"}});
   fails(input, 1, "generation option 'num_beams' is \"many\"");
+}
+
+TEST_CASE("zoo run --task generate: max_length counts the prompt, and what does not fit is refused", "[cli][seq2seq]") {
+  const Checkpoint checkpoint("gpt2");
+  const auto two = checkpoint.run() + "--input 'the cat lives' --json";  // three tokens
+  checkpoint.change("generation_config.json", {{"max_length", 5}, {"eos_token_id", 2}});
+  CHECK(zoo_program(two).json()[0].at("outputs")[0].at("ids").size() == 2);
+  CHECK(zoo_program(two + " --max-new-tokens 4").json()[0].at("outputs")[0].at("ids").size() == 4);
+  const auto fails = [&](const std::string& arguments, int code, const std::string& message) {
+    const auto outcome = zoo_program(arguments);
+    INFO(arguments << "\n" << outcome.err);
+    CHECK(outcome.code == code);
+    CHECK(has(outcome.err, message));
+  };
+  fails(checkpoint.run() + "--input 'the cat lives in paris .'", 1, "max_length is 5, but the prompt has 6 tokens");
+  fails(two + " --max-new-tokens 99", 1, "the network has positions for 100");
+  fails("run " + checkpoint.at("net") + " --task seq2seq --input a", 2, "generate");
 }
 
 TEST_CASE("a tokenizer of another network is refused by its ids", "[cli][seq2seq]") {

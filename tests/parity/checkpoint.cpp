@@ -18,3 +18,18 @@ TEST_CASE("all-MiniLM-L6-v2: every hidden state on real sentences equals transfo
   WARN("largest absolute error " << proof.max_abs_error << ", relative " << proof.max_rel_error);
   CHECK_FALSE(zoo::app::verify_fixture(fixture).passed);  // without the weights it is no proof
 }
+
+TEST_CASE("rxnmapper's ALBERT: the logits of masked reactions equal transformers'", "[checkpoint]") {
+  const auto folder = zoo::test::rxnmapper_folder();
+  if (!folder) {
+    WARN("SKIPPED: no checkpoint in $ZOO_RXNMAPPER or the cache folder (tools/fetch_rxnmapper.sh fetches it)");
+    return;
+  }
+  const auto fixture = std::filesystem::path(ZOO_TEST_DIR) / "fixtures" / "checkpoints" / "rxnmapper.safetensors";
+  const auto proof = zoo::app::verify_fixture(fixture, *folder);
+  INFO(zoo::join(proof.problems, "; "));
+  CHECK(proof.passed);
+  CHECK(proof.tensors == 3);
+  WARN("largest absolute error " << proof.max_abs_error << ", relative " << proof.max_rel_error);
+  CHECK_FALSE(zoo::app::verify_fixture(fixture).passed);  // without the weights it is no proof
+}

@@ -1,11 +1,11 @@
-"""What transformers' generate() writes with filled weights: ids and scores of many option sets.  python tests/reference/generation.py [t5] [bart]"""
+"""What transformers' generate() writes with filled weights: ids and scores of many option sets.  python tests/reference/generation.py [t5] [bart] [gpt2]"""
 import itertools
 import json
 import sys
 
 import torch
 import transformers
-from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
 from fill import fill_, tokens
 from fixture import FIXTURES
@@ -16,11 +16,14 @@ SHAPES = {"t5": (T5ForConditionalGeneration, T5Config, dict(vocab_size=90, d_mod
                  relative_attention_max_distance=12, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)),
           "bart": (BartForConditionalGeneration, BartConfig, dict(vocab_size=90, max_position_embeddings=40, d_model=32, encoder_layers=2, encoder_ffn_dim=48,
                    encoder_attention_heads=4, decoder_layers=2, decoder_ffn_dim=48, decoder_attention_heads=4, pad_token_id=1, eos_token_id=2,
-                   decoder_start_token_id=2, forced_eos_token_id=None, bos_token_id=0))}
+                   decoder_start_token_id=2, forced_eos_token_id=None, bos_token_id=0)),
+          "gpt2": (GPT2LMHeadModel, GPT2Config, dict(vocab_size=90, n_positions=40, n_embd=32, n_layer=2, n_head=4, n_inner=48, pad_token_id=1,
+                   eos_token_id=2, bos_token_id=0))}
 # Factors of the filled weights by the end of their keys, in the decoder and of the shared embedding. Without them a network with
 # tied embeddings writes its last token again and again: what the layers add must outweigh what they read.
 SCALES = {"t5": {"shared.weight": 4.0, ".o.weight": 16.0, "wo.weight": 16.0, "relative_attention_bias.weight": 8.0},
-          "bart": {"shared.weight": 4.0, "out_proj.weight": 8.0, "fc2.weight": 8.0, "q_proj.weight": 8.0, "embed_positions.weight": 8.0}}
+          "bart": {"shared.weight": 4.0, "out_proj.weight": 8.0, "fc2.weight": 8.0, "q_proj.weight": 8.0, "embed_positions.weight": 8.0},
+          "gpt2": {"wte.weight": 4.0, "c_attn.weight": 3.0, "c_proj.weight": 16.0, "wpe.weight": 8.0}}
 
 
 def option_sets(eos):
@@ -46,7 +49,7 @@ def scaled(model, factors):
     with torch.no_grad():
         for key, value in model.named_parameters():
             for end, factor in factors.items():
-                if key.endswith(end) and (end == "shared.weight" or "decoder." in key):
+                if key.endswith(end) and "encoder." not in key:
                     value.mul_(factor)
                     found[key] = factor
     return found
@@ -57,15 +60,17 @@ def write(name):
     model = cls(config_class(**sizes)).eval()
     fill_(model, 0)
     scale = scaled(model, SCALES[name])
+    prompt = 1 if model.config.is_encoder_decoder else 9  # tokens of a sequence before the first new one
+    padding = slice(6, 9) if prompt == 1 else slice(0, 3)  # prompts end together
     cases, distinct, rows, early = [], set(), 0, 0
     for seed in range(8):
         ids = tokens("tokens", (3, 9), seed, 3, 90)
         mask = torch.ones(3, 9, dtype=torch.long)
-        mask[1, 6:] = 0
-        ids[1, 6:] = sizes["pad_token_id"]
+        mask[1, padding] = 0
+        ids[1, padding] = sizes["pad_token_id"]
         call = dict(input_ids=ids, attention_mask=mask, max_new_tokens=14)
         # Filled networks seldom write the one end of sequence: with odd seeds what greedy decoding writes sixth ends a text as well.
-        more = sorted(set(model.generate(**call)[:, 6].tolist()) - {sizes["pad_token_id"], sizes["eos_token_id"]})
+        more = sorted(set(model.generate(**call)[:, prompt + 5].tolist()) - {sizes["pad_token_id"], sizes["eos_token_id"]})
         ends = [sizes["eos_token_id"], *more] if seed % 2 else sizes["eos_token_id"]
         for options in option_sets(sizes["eos_token_id"]):
             options = {"eos_token_id": ends, **options}
@@ -75,10 +80,10 @@ def write(name):
             distinct.update(map(tuple, sequences))
             rows += len(sequences)
             stops = set(torch.tensor(options["eos_token_id"]).view(-1).tolist())
-            early += sum(any(token in stops for token in sequence[1:14]) for sequence in sequences)
+            early += sum(any(token in stops for token in sequence[prompt:prompt + 13]) for sequence in sequences)
             cases.append({"seed": seed, "options": options, "sequences": sequences, "scores": scores})
     described = {k: v for k, v in {**sizes, "architectures": [cls.__name__], "model_type": name}.items() if v is not None}
-    document = {"reference": f"transformers {transformers.__version__} generate", "config": described, "scale": scale, "max_new_tokens": 14, "cases": cases}
+    document = {"reference": f"transformers {transformers.__version__} generate", "config": described, "scale": scale, "prompt": prompt, "max_new_tokens": 14, "cases": cases}
     (FIXTURES / "generation").mkdir(exist_ok=True)
     (FIXTURES / "generation" / f"{name}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
     print(f"{name}: {len(cases)} cases, {len(distinct)} distinct of {rows} sequences, {early} ended before the last token, e.g. {cases[0]['sequences'][0]}")

@@ -1,6 +1,6 @@
-"""What transformers writes for lines of text with two tiny filled networks.  python tests/reference/seq2seq_texts.py
+"""What transformers writes for lines of text with three tiny filled networks.  python tests/reference/seq2seq_texts.py
 
-Writes tests/fixtures/files/seq2seq.json: for T5 and BART the files of a checkpoint folder (config.json, generation_config.json,
+Writes tests/fixtures/files/seq2seq.json: for T5, BART and GPT-2 the files of a checkpoint folder (config.json, generation_config.json,
 tokenizer.json, tokenizer_config.json), how its weights are filled and scaled, lines, and the texts that generate() makes of them,
 greedily and with four beams. No weights: both sides fill the networks by the same rule.
 """
@@ -18,8 +18,8 @@ from generation import SCALES, SHAPES, scaled
 
 WORDS = """the a of in and to is was it good bad great cat dog paris london anna peter cafe met saw lives river house blue red small
 big . , ! ? ' - ##s ##ing ##ed ##er ##ly ##ville work play walk über ##known ##k ##n 19 ##45 東 京""".split()
-SPECIAL = {"t5": ["<pad>", "</s>", "<unk>"], "bart": ["<s>", "<pad>", "</s>", "<unk>"]}
-ENDS = {"t5": [1, 11, 52], "bart": [2, 20, 31, 42]}  # so that some lines end early
+SPECIAL = {"t5": ["<pad>", "</s>", "<unk>"], "bart": ["<s>", "<pad>", "</s>", "<unk>"], "gpt2": ["<s>", "<pad>", "</s>", "<unk>"]}
+ENDS = {"t5": [1, 11, 52], "bart": [2, 20, 31, 42], "gpt2": [2, 20, 31]}  # so that some lines end early
 LINES = ["the cat lives in paris .", "", "Anna met Peter in the Café, then walked to London.", "a", "東京 is a city ?  zebra    unknown", " \t",
          "the big red house of Annaville , 1945 ; the river", "good dog !", "über " * 40 + "cat", "the cat lives in paris ."]
 
@@ -32,7 +32,8 @@ def tokenizer_of(name):
     tokenizer.decoder = decoders.WordPiece()
     end = ("</s>", special.index("</s>"))
     form, used = ("$A </s>", [end]) if name == "t5" else ("<s> $A </s>", [("<s>", 0), end])
-    tokenizer.post_processor = processors.TemplateProcessing(single=form, pair=form + " $B </s>", special_tokens=used)
+    if name != "gpt2":  # a prompt has no end
+        tokenizer.post_processor = processors.TemplateProcessing(single=form, pair=form + " $B </s>", special_tokens=used)
     tokenizer.add_special_tokens(special)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=32,
                                    clean_up_tokenization_spaces=False)
@@ -41,12 +42,13 @@ def tokenizer_of(name):
 def describe(name):
     cls, config_class, sizes = SHAPES[name]
     tokenizer = tokenizer_of(name)
-    sizes = {k: v for k, v in {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 80 if name == "bart" else None}.items() if v is not None}
+    sizes = {k: v for k, v in {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 80 if name == "bart" else None,
+                                   "n_positions": 100 if name == "gpt2" else None}.items() if v is not None}
     model = cls(config_class(**sizes, forced_eos_token_id=None) if name == "bart" else config_class(**sizes)).eval()
     fill_(model, 0)
     scale = scaled(model, SCALES[name])
-    stored = {"decoder_start_token_id": sizes["decoder_start_token_id"], "eos_token_id": ENDS[name], "pad_token_id": sizes["pad_token_id"],
-              "no_repeat_ngram_size": 3}
+    start = {} if name == "gpt2" else {"decoder_start_token_id": sizes["decoder_start_token_id"]}
+    stored = {**start, "eos_token_id": ENDS[name], "pad_token_id": sizes["pad_token_id"], "no_repeat_ngram_size": 3}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         files = {file: json.loads((pathlib.Path(folder) / file).read_text()) for file in ("tokenizer.json", "tokenizer_config.json")}
@@ -63,8 +65,11 @@ def write(model, tokenizer, line, **options):
     if not line:
         return ""  # nothing in, nothing out
     x = tokenizer(line, return_tensors="pt", truncation=True)
+    if not x["input_ids"].numel():
+        return ""
     ids = model.generate(input_ids=x["input_ids"], attention_mask=x["attention_mask"], **options)[0]
-    return tokenizer.decode(ids, skip_special_tokens=True)
+    prompt = 0 if model.config.is_encoder_decoder else x["input_ids"].size(1)
+    return tokenizer.decode(ids[prompt:], skip_special_tokens=True)
 
 
 if __name__ == "__main__":
