@@ -140,6 +140,11 @@ void Heartbeat::leave(const std::string& reason, bool second_hand) {
   }
 }
 
+bool Heartbeat::failed() const {
+  const std::lock_guard lock(mutex_);
+  return last_word_.size() > 1;  // "." is a leave in peace
+}
+
 void Heartbeat::wait_for_others(std::chrono::seconds patience) {
   const auto end = Clock::now() + patience;
   while (Clock::now() < end) {

@@ -27,6 +27,8 @@ class Heartbeat {
   std::string culprit(std::chrono::seconds patience);
   // Says goodbye: `reason` empty is a good end; `second_hand`: the reason is another rank's failure.
   void leave(const std::string& reason, bool second_hand);
+  // Whether this rank has left for a reason.
+  bool failed() const;
   // Waits until all others have said goodbye or are silent.
   void wait_for_others(std::chrono::seconds patience);
 
@@ -46,7 +48,8 @@ class Heartbeat {
 
   const c10::intrusive_ptr<c10d::Store> store_;
   const Place place_;
-  std::mutex mutex_, store_mutex_;
+  mutable std::mutex mutex_;
+  std::mutex store_mutex_;
   std::condition_variable wake_;
   std::vector<Other> others_;
   int64_t beat_ = 0;

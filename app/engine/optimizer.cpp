@@ -4,7 +4,6 @@
 
 #include <stdexcept>
 
-#include "app/engine/clipping.h"
 #include "app/engine/optimizers/optimizers.h"
 #include "models/names.h"
 
@@ -70,12 +69,6 @@ void Optimizer::step(double lr) {
 
 void Optimizer::zero_grad() {
   for (auto& parameter : parameters_) parameter.mutable_grad().reset();
-}
-
-double Optimizer::clip_gradients(double max_norm) {
-  ClipOptions options;
-  options.norm = max_norm;
-  return app::clip_gradients(parameters_, options);
 }
 
 template <class Visit>

@@ -38,8 +38,6 @@ class Optimizer {
   // One step with the gradients that the parameters hold; each group's rate is lr times its scale.
   void step(double lr);
   void zero_grad();
-  // Scales the gradients so that their common 2-norm is at most `max_norm` (0: no limit); returns the norm before.
-  double clip_gradients(double max_norm);
   const std::vector<at::Tensor>& parameters() const { return parameters_; }  // all trained ones
 
   // Everything that the next steps depend on, as "<parameter key>.<slot>" ("bert.pooler.dense.weight.exp_avg"). The

@@ -118,6 +118,8 @@ Ranks::Ranks(const Place& place) : place_(place) {
 
 Ranks::~Ranks() {
   if (!group_ || !group_->heartbeat) return;
+  // After a failure the connections end at once: the others, waiting in a collective call, wake and read why.
+  if (group_->heartbeat->failed()) group_->process_group.reset();
   leave("");
   group_->heartbeat->wait_for_others(std::chrono::seconds(60));
   group_->process_group.reset();
