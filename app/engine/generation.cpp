@@ -176,6 +176,9 @@ class Generation {
  private:
   void read_inputs() {
     const at::Tensor tokens = inputs_.at("tokens").to(at::kCPU).contiguous();
+    const auto mask = inputs_.find("mask");
+    const at::Tensor kept = (mask == inputs_.end() ? at::ones_like(tokens) : mask->second.to(at::kCPU, at::kLong)).argmax(1).contiguous();
+    paddings_.assign(kept.const_data_ptr<int64_t>(), kept.const_data_ptr<int64_t>() + kept.numel());
     for (int64_t row = 0; row < tokens.size(0); ++row) {
       const int64_t* ids = tokens.const_data_ptr<int64_t>() + row * tokens.size(1);
       rows_read_.emplace_back(ids, ids + tokens.size(1));  // with their padding: the reference bans what stands there, too
@@ -225,7 +228,7 @@ class Generation {
     if (o_.num_beams > 1) writer = std::make_unique<BeamWriter>(o_, prompt.size());
     else writer = std::make_unique<RowWriter>(o_, prompt.size(), at::make_generator<at::CPUGeneratorImpl>(o_.seed + i));
     writer->index = index;
-    writer->rows.assign(static_cast<size_t>(width_), RowHistory{prompt, &rows_read_[i]});
+    writer->rows.assign(static_cast<size_t>(width_), RowHistory{prompt, &rows_read_[i], network_->has_encoder() ? 0 : paddings_[i]});
     writers_.push_back(std::move(writer));
   }
 
@@ -311,6 +314,7 @@ class Generation {
   IncrementalDecoder* network_ = nullptr;
   int64_t width_ = 1;
   std::deque<std::vector<int64_t>> rows_read_;
+  std::vector<int64_t> paddings_;  // of each input: tokens before the first kept one
   Decoding state_;
   at::Tensor logits_;
   at::Generator beam_generator_;

@@ -20,7 +20,7 @@ at::Tensor penalised(const at::Tensor& scores, std::span<const RowHistory> rows,
   const int64_t vocabulary = scores.size(1);
   std::vector<int64_t> places;
   for (size_t row = 0; row < rows.size(); ++row) {
-    std::vector<int64_t> seen = rows[row].ids;
+    std::vector<int64_t> seen(rows[row].ids.begin() + rows[row].padding, rows[row].ids.end());
     std::sort(seen.begin(), seen.end());
     seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
     for (const int64_t id : seen)

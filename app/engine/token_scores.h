@@ -10,6 +10,7 @@ namespace zoo::app {
 struct RowHistory {
   std::vector<int64_t> ids;                // prompt and new tokens
   const std::vector<int64_t>* source = nullptr;  // the input's own tokens; without an encoder the prompt
+  int64_t padding = 0;                     // leading ids that only pad: they count as no repetition
 };
 
 // scores [rows, vocabulary] float32, logits or log-probabilities, changed in place or returned anew; `written`: new tokens so far.
