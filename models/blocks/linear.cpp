@@ -13,16 +13,14 @@ using Pointwise = Tensor(const Tensor&, const Tensor&, const std::optional<Tenso
                          c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
 using Reorder = Tensor(const Tensor&, std::optional<int64_t>);
 
-// MKL recognises Intel's processors only; elsewhere it falls back to kernels without AVX-512. Where there is no AVX-512 either,
-// those kernels are as fast as oneDNN's.
+// MKL recognises Intel's processors only; elsewhere it falls back to kernels without AVX-512, and to some whose last bit
+// depends on how the weights lie in memory: a network would differ from itself after saving and loading.
 bool mkl_is_slow() {
   std::ifstream cpuinfo("/proc/cpuinfo");
-  bool intel = false, avx512 = false;
-  for (std::string line; std::getline(cpuinfo, line) && !line.empty();) {  // the first processor
-    if (line.rfind("vendor_id", 0) == 0) intel = line.find("GenuineIntel") != std::string::npos;
-    if (line.rfind("flags", 0) == 0) avx512 = line.find("avx512f") != std::string::npos;
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (line.rfind("vendor_id", 0) == 0) return line.find("GenuineIntel") == std::string::npos;
   }
-  return !intel && avx512;
+  return false;
 }
 
 template <class Signature>
