@@ -4,6 +4,7 @@
 // BertForTokenClassification.
 // Differences: encoder only (no decoder mode, cross-attention or relative positions).
 #include "models/blocks/attention.h"
+#include "models/blocks/bert_layer.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/config.h"
@@ -61,68 +62,15 @@ struct EmbeddingsImpl : Module {
 };
 ZOO_MODULE(Embeddings);
 
-struct SelfAttentionImpl : Module {
-  Config cfg;
-  explicit SelfAttentionImpl(const Config& c) : cfg(c) {}
-  Linear query = add("query", Linear(cfg.hidden_size, cfg.hidden_size));
-  Linear key = add("key", Linear(cfg.hidden_size, cfg.hidden_size));
-  Linear value = add("value", Linear(cfg.hidden_size, cfg.hidden_size));
-
-  Tensor forward(const Tensor& x, const Tensor& mask) {
-    const int64_t heads = cfg.num_attention_heads;
-    return merge_heads(attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), mask,
-                                 is_training() ? cfg.attention_probs_dropout_prob : 0.0));
-  }
-};
-ZOO_MODULE(SelfAttention);
-
-// dense -> dropout -> add the residual -> norm: how both halves of a layer end.
-struct OutputImpl : Module {
-  Config cfg;
-  int64_t width;
-  OutputImpl(const Config& c, int64_t input_width) : cfg(c), width(input_width) {}
-  Linear dense = add("dense", Linear(width, cfg.hidden_size));
-  LayerNorm norm = add("LayerNorm", LayerNorm(cfg.hidden_size, cfg.layer_norm_eps));
-
-  Tensor forward(const Tensor& x, const Tensor& residual) {
-    return norm(at::dropout(dense(x), cfg.hidden_dropout_prob, is_training()) + residual);
-  }
-};
-ZOO_MODULE(Output);
-
-struct LayerImpl : Module {
-  Config cfg;
-  explicit LayerImpl(const Config& c) : cfg(c) {}
-  SelfAttention self = add("attention.self", SelfAttention(cfg));
-  Output attended = add("attention.output", Output(cfg, cfg.hidden_size));
-  Linear intermediate = add("intermediate.dense", Linear(cfg.hidden_size, cfg.intermediate_size));
-  Output output = add("output", Output(cfg, cfg.intermediate_size));
-
-  Tensor forward(Tensor x, const Tensor& mask) {  // [B, T, D]
-    x = mark("attention", attended(self(x, mask), x));
-    const Tensor inner = mark("intermediate", activation(cfg.hidden_act)(intermediate(x)));  // [B, T, intermediate]
-    return output(inner, x);
-  }
-};
-ZOO_MODULE(Layer);
-
-struct PoolerImpl : Module {
-  Config cfg;
-  explicit PoolerImpl(const Config& c) : cfg(c) {}
-  Linear dense = add("dense", Linear(cfg.hidden_size, cfg.hidden_size));
-
-  Tensor forward(const Tensor& hidden) { return at::tanh(dense(hidden.select(1, 0))); }  // [B, T, D] -> [B, D]
-};
-ZOO_MODULE(Pooler);
-
 struct BertImpl : Module {
   Config cfg;
   BertImpl(const Config& c, bool with_pooler) : cfg(c) {
-    if (with_pooler) pooler = add("pooler", Pooler(cfg));
+    if (with_pooler) pooler = add("pooler", BertPooler(cfg.hidden_size));
   }
   Embeddings embeddings = add("embeddings", Embeddings(cfg));
-  std::vector<Layer> layers = add_n("encoder.layer", cfg.num_hidden_layers, [&](int64_t) { return Layer(cfg); });
-  Pooler pooler{nullptr};
+  std::vector<BertLayer> layers =
+      add_n("encoder.layer", cfg.num_hidden_layers, [&](int64_t) { return BertLayer(BertLayerOptions::of(cfg)); });
+  BertPooler pooler{nullptr};
 
   Tensor forward(const Tensors& inputs) {  // -> [B, T, D]
     const auto& tokens = inputs.at("tokens");

@@ -4,6 +4,7 @@
 // MPNetForSequenceClassification, MPNetForTokenClassification.
 // Difference: relative_attention_num_buckets below 32 is refused; the reference always uses 32 and then fails on long texts.
 #include "models/blocks/attention.h"
+#include "models/blocks/bert_layer.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/blocks/positions.h"
@@ -100,24 +101,15 @@ struct LayerImpl : Module {
 };
 ZOO_MODULE(Layer);
 
-struct PoolerImpl : Module {
-  Config cfg;
-  explicit PoolerImpl(const Config& c) : cfg(c) {}
-  Linear dense = add("dense", Linear(cfg.hidden_size, cfg.hidden_size));
-
-  Tensor forward(const Tensor& hidden) { return at::tanh(dense(hidden.select(1, 0))); }  // [B, T, D] -> [B, D]
-};
-ZOO_MODULE(Pooler);
-
 struct MpnetImpl : Module {
   Config cfg;
   MpnetImpl(const Config& c, bool with_pooler) : cfg(c) {
-    if (with_pooler) pooler = add("pooler", Pooler(cfg));
+    if (with_pooler) pooler = add("pooler", BertPooler(cfg.hidden_size));
   }
   Embeddings embeddings = add("embeddings", Embeddings(cfg));
   std::vector<Layer> layers = add_n("encoder.layer", cfg.num_hidden_layers, [&](int64_t) { return Layer(cfg); });
   Embedding relative = add("encoder.relative_attention_bias", Embedding(cfg.relative_attention_num_buckets, cfg.num_attention_heads));
-  Pooler pooler{nullptr};
+  BertPooler pooler{nullptr};
 
   Tensor forward(const Tensors& inputs) {  // -> [B, T, D]
     const auto& tokens = inputs.at("tokens");

@@ -1,0 +1,25 @@
+#include "models/blocks/bert_layer.h"
+
+#include "models/blocks/attention.h"
+
+namespace zoo {
+
+Tensor BertSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
+  const int64_t heads = options.heads;
+  return merge_heads(attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), mask,
+                               is_training() ? options.attention_dropout : 0.0));
+}
+
+Tensor BertOutputImpl::forward(const Tensor& x, const Tensor& residual) {
+  return norm(at::dropout(dense(x), options.dropout, is_training()) + residual);
+}
+
+Tensor BertLayerImpl::forward(Tensor x, const Tensor& mask) {
+  x = mark("attention", attended(self(x, mask), x));
+  const Tensor inner = mark("intermediate", activation(options.activation)(intermediate(x)));  // [B, T, inner]
+  return output(inner, x);
+}
+
+Tensor BertPoolerImpl::forward(const Tensor& hidden) { return at::tanh(dense(hidden.select(1, 0))); }
+
+}  // namespace zoo
