@@ -48,6 +48,9 @@ int run(Options& options, const Common& common) {
   if (!options.task.empty()) wanted.task = find_task(options.task).head();
   Bundle bundle = load_bundle(options.spec, common.resolved_device(), wanted);
   const Task& task = find_task(options.task.empty() ? bundle.task : options.task);
+  if ((run.resume || run.stream) && task.name() != "seq2seq" && task.name() != "generate") {
+    throw UsageError(std::string(run.resume ? "--resume" : "--stream") + " is for the tasks seq2seq and generate; this is " + task.name());
+  }
   Json document = task.run(bundle, run);
   if (common.json) print_json(document);
   return 0;
@@ -85,7 +88,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--column", options->texts["column"], "column of .csv, .tsv and .jsonl inputs that holds the texts");
   command.add_option("--columns", options->texts["columns"], "columns of pairs, joined by commas: sentence1,sentence2");
   command.add_option("--out", options->out, "file for the result; its ending chooses the format");
-  command.add_option("--format", options->run.format, "text, json, csv or npy; default: by --out, else text");
+  command.add_option("--format", options->run.format, "text, json, jsonl, csv or npy; default: by --out, else text");
   command.add_option("--top-k", options->counts["top_k"], "how many answers for each input")->check(CLI::Range(1, 100000));
   command.add_option("--backtest", options->counts["backtest"], "forecasting: so many forecasts from past moments, beside what came")
       ->check(CLI::Range(1, 100000));
@@ -97,6 +100,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
   command.add_flag("--overwrite", options->run.overwrite, "replace what --out names");
+  command.add_flag("--resume", options->run.resume, "seq2seq, generate: go on with the partial file that a killed run of the same command left beside --out");
+  command.add_flag("--stream", options->run.stream, "seq2seq, generate: print the text piece by piece as it is made");
   command.add_option("--option", options->words, "more of the task's options: key=value (repeatable)");
   declare_linkage(command, *options);
   return [options, &common] { return run(*options, common); };
@@ -112,6 +117,7 @@ Verb run_verb() {
           "  zoo run out/cct picture.png --top-k 3\n"
           "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --right b.csv --left-on name --right-on title --out matched.csv\n"
           "  zoo run runs/itransformer --input ETTh1.csv --out forecast.csv\n"
+          "  zoo run t5-base --task seq2seq million_lines.txt --out texts.txt --resume\n"
           "  zoo run all-MiniLM-L6-v2 --task linkage --left a.csv --left-on name --dedupe --threshold 0.9 --out unique.csv\n",
           run_command::declare};
 }

@@ -1,175 +1,67 @@
 #include "app/engine/generation.h"
 
-#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 #include <stdexcept>
 
+#include "app/engine/generation_writers.h"
 #include "app/engine/token_scores.h"
 
 namespace zoo::app {
 namespace generation_detail {
 
-constexpr float kOut = -1.0e9F;  // what the reference adds to a beam that must not go on
+// max_length and min_length count what the decoder begins with.
+void count_prompt(GenerationOptions& o, int64_t prompt) {
+  if (o.max_length > 0) o.max_new_tokens = o.max_length - prompt;
+  if (o.min_length > 0) o.min_new_tokens = std::max<int64_t>(0, o.min_length - prompt);
+}
 
-bool contains(const std::vector<int64_t>& ids, int64_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
-
-struct Candidate {
-  float score;
-  int64_t beam, token;
-};
-
-// What one input's rows do next.
-struct Move {
-  std::vector<int64_t> parents, tokens;  // of the rows that go on: which row each continues, and with which token
-};
-
-// One input being written: `width` rows that belong together.
-class Writer {
- public:
-  virtual ~Writer() = default;
-  virtual std::vector<Generated> results() const = 0;
-  bool done = false;
-  int64_t index = 0;  // of the input
-  std::vector<RowHistory> rows;
-
- protected:
-  void follow(const Move& move) {
-    std::vector<RowHistory> next;
-    for (size_t i = 0; i < move.parents.size(); ++i) {
-      next.push_back(rows[static_cast<size_t>(move.parents[i])]);
-      next.back().ids.push_back(move.tokens[i]);
-    }
-    rows = std::move(next);
+std::string trouble_of(const IncrementalDecoder& network, GenerationOptions o, int64_t prompt) {
+  if (o.max_length > 0 && prompt >= o.max_length) {
+    return "max_length is " + std::to_string(o.max_length) + ", but the prompt has " + std::to_string(prompt) + " tokens and counts (give max_new_tokens)";
   }
-};
+  count_prompt(o, prompt);
+  if (network.longest() == 0 || prompt + o.max_new_tokens - 1 <= network.longest()) return "";
+  return "max_new_tokens is " + std::to_string(o.max_new_tokens) + " after a prompt of " + std::to_string(prompt) +
+         " tokens; the network has positions for " + std::to_string(network.longest()) + " (ask for fewer, or shorten the text)";
+}
 
-// ---- beam search ----
+IncrementalDecoder& decoder_of(Model& model) {
+  auto* network = dynamic_cast<IncrementalDecoder*>(&model);
+  if (!network) throw std::invalid_argument("the network does not write texts; generation needs one with a language model head (zoo list --task seq2seq, or --task generate)");
+  return *network;
+}
 
-// Running beams and the finished ones of one input, in the reference's float32 arithmetic.
-class BeamWriter : public Writer {
- public:
-  BeamWriter(const GenerationOptions& options, size_t prompt) : o_(options), prompt_(prompt), scores_(options.num_beams, kOut) {
-    scores_[0] = 0.0F;  // all beams start alike: one counts
+void check(const IncrementalDecoder& network, const GenerationOptions& o) {
+  if (network.has_encoder() && o.decoder_start < 0) {
+    throw std::invalid_argument("neither generation_config.json nor config.json has a decoder_start_token_id, with which the decoder begins (add it, or pass "
+                                "--option decoder_start_token_id=...)");
   }
-  const std::vector<float>& scores() const { return scores_; }
-
-  // `candidates`: the best (1 + ends of sequence) * num_beams or more, best first.
-  Move advance(const std::vector<Candidate>& candidates) {
-    const int64_t length = static_cast<int64_t>(rows.front().ids.size() - prompt_) + 1;
-    const bool last = length >= o_.max_new_tokens;
-    const auto ends = [&](const Candidate& c) { return last || contains(o_.eos, c.token); };
-    for (size_t i = 0; i < candidates.size() && i < scores_.size(); ++i) {
-      if (ends(candidates[i])) finish(candidates[i], length);
-    }
-    std::vector<Candidate> running = candidates;
-    for (Candidate& c : running) c.score += ends(c) ? kOut : 0.0F;
-    std::stable_sort(running.begin(), running.end(), [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
-    running.resize(scores_.size());
-    Move move;
-    for (size_t i = 0; i < running.size(); ++i) {
-      scores_[i] = running[i].score;
-      move.parents.push_back(running[i].beam);
-      move.tokens.push_back(running[i].token);
-    }
-    follow(move);
-    done = last || !improvable(length) || (o_.early_stopping == BeamStop::yes && full());
-    return move;
+  if (!network.has_encoder() && !o.prefix.empty()) {
+    throw std::invalid_argument("a prefix is for networks with an encoder; what this one goes on from stands at the end of its input");
   }
-
-  std::vector<Generated> results() const override {
-    std::vector<Generated> best(finished_.begin(), finished_.begin() + std::min<int64_t>(o_.num_return_sequences, static_cast<int64_t>(finished_.size())));
-    return best;
+  if (!o.stop_strings.empty() && !o.stop) throw std::invalid_argument("stop_strings need a tokenizer, and there is none");
+  if (o.allowed && o.eos.empty()) throw std::invalid_argument("a list of allowed outputs needs an eos_token_id, with which they end");
+  if (o.allowed && (o.num_beam_groups > 1 || (o.do_sample && o.num_beams > 1))) {
+    throw std::invalid_argument("a list of allowed outputs goes with greedy decoding, sampling or beam search, not with sampled beams or beam groups");
   }
-
- private:
-  bool full() const { return finished_.size() == scores_.size(); }
-
-  void finish(const Candidate& c, int64_t length) {
-    const float score = c.score / static_cast<float>(std::pow(static_cast<double>(length), o_.length_penalty));
-    const auto place = std::find_if(finished_.begin(), finished_.end(), [&](const Generated& g) { return static_cast<float>(g.score) < score; });
-    if (place == finished_.end() && full()) return;
-    const auto& ids = rows[static_cast<size_t>(c.beam)].ids;
-    Generated done_now{{ids.begin() + static_cast<int64_t>(prompt_), ids.end()}, score};
-    done_now.ids.push_back(c.token);
-    finished_.insert(place, std::move(done_now));
-    if (finished_.size() > scores_.size()) finished_.pop_back();
-  }
-
-  // Whether the best running beam could still beat the worst finished one.
-  bool improvable(int64_t length) const {
-    if (!full()) return true;
-    const bool longest = o_.early_stopping == BeamStop::never && o_.length_penalty > 0.0;
-    const double at_length = static_cast<double>(longest ? o_.max_new_tokens : length);
-    const float best = scores_.front() / static_cast<float>(std::pow(at_length, o_.length_penalty));
-    return best > static_cast<float>(finished_.back().score);
-  }
-
-  const GenerationOptions& o_;
-  size_t prompt_;
-  std::vector<float> scores_;
-  std::vector<Generated> finished_;  // best first
-};
-
-// ---- greedy and sampling ----
-
-class RowWriter : public Writer {
- public:
-  RowWriter(const GenerationOptions& options, size_t prompt, at::Generator generator)
-      : o_(options), prompt_(prompt), ended_(static_cast<size_t>(options.num_return_sequences), false), generator_(std::move(generator)) {}
-
-  Move advance(const std::vector<int64_t>& chosen) {
-    Move move;
-    bool all_ended = true;
-    const bool last = static_cast<int64_t>(rows.front().ids.size() - prompt_) + 1 >= o_.max_new_tokens;
-    for (size_t i = 0; i < chosen.size(); ++i) {
-      const int64_t filler = o_.pad >= 0 ? o_.pad : o_.eos.empty() ? 0 : o_.eos.front();
-      move.parents.push_back(static_cast<int64_t>(i));
-      move.tokens.push_back(ended_[i] ? filler : chosen[i]);
-      ended_[i] = ended_[i] || contains(o_.eos, chosen[i]);
-      all_ended = all_ended && ended_[i];
-    }
-    follow(move);
-    done = last || all_ended;
-    return move;
-  }
-
-  std::vector<Generated> results() const override {
-    std::vector<Generated> all;
-    for (const auto& row : rows) {
-      const auto begin = row.ids.begin() + static_cast<int64_t>(prompt_);
-      const auto end = std::find_if(begin, row.ids.end(), [&](int64_t id) { return contains(o_.eos, id); });
-      all.push_back({{begin, end == row.ids.end() ? end : end + 1}, 0.0});
-    }
-    return all;
-  }
-  at::Generator& generator() { return generator_; }
-
- private:
-  const GenerationOptions& o_;
-  size_t prompt_;
-  std::vector<bool> ended_;
-  at::Generator generator_;
-};
-
-// ---- the loop ----
+}
 
 class Generation {
  public:
-  Generation(Model& model, const Tensors& inputs, const GenerationOptions& options) : o_(options), inputs_(inputs) {
-    network_ = dynamic_cast<IncrementalDecoder*>(&model);
-    if (!network_) throw std::invalid_argument("the network does not write texts; generation needs one with a language model head (zoo list --task seq2seq, or --task generate)");
-    width_ = o_.num_beams > 1 ? o_.num_beams : o_.num_return_sequences;
+  Generation(Model& model, const Tensors& inputs, const GenerationOptions& options)
+      : o_(options), inputs_(inputs), network_(decoder_of(model)), width_(o_.num_beams > 1 ? o_.num_beams : o_.num_return_sequences) {
+    check(network_, o_);
     read_inputs();
   }
 
   std::vector<std::vector<Generated>> run() {
     const c10::InferenceMode guard;
     begin();
-    for (int64_t written = 0; !writers_.empty(); ++written) step(written);
+    for (int64_t written = 0; !writers_.empty(); ++written) go_on(o_.num_beam_groups > 1 ? in_groups(written) : o_.num_beams > 1 ? search(written) : choose(written));
     return std::move(results_);
   }
 
@@ -185,103 +77,117 @@ class Generation {
     }
   }
 
-  // The prompt: the start token where there is an encoder, else the input itself.
+  // The prompt: the start token (and what the decoder is told to begin with) where there is an encoder, else the input itself.
   void begin() {
     const auto& tokens = inputs_.at("tokens");
     const int64_t count = tokens.size(0);
-    if (network_->has_encoder() && o_.decoder_start < 0) {
-      throw std::invalid_argument("neither generation_config.json nor config.json has a decoder_start_token_id, with which the decoder begins (add it, or pass "
-                                  "--option decoder_start_token_id=...)");
-    }
-    const at::Tensor prompt = network_->has_encoder() ? at::full({count, 1}, o_.decoder_start, tokens.options()) : tokens;
-    if (!network_->has_encoder()) count_from_prompt(prompt.size(1));
-    const int64_t capacity = prompt.size(1) + o_.max_new_tokens;
-    if (network_->longest() > 0 && capacity - 1 > network_->longest()) {
-      throw std::invalid_argument("max_new_tokens is " + std::to_string(o_.max_new_tokens) + " after a prompt of " + std::to_string(prompt.size(1)) +
-                                  " tokens; the network has positions for " + std::to_string(network_->longest()) + " (ask for fewer, or shorten the text)");
-    }
-    state_ = network_->start(inputs_, width_, capacity);
+    std::vector<int64_t> beginning = o_.prefix;
+    beginning.insert(beginning.begin(), o_.decoder_start);
+    const at::Tensor prompt = network_.has_encoder() ? at::tensor(beginning, at::kLong).to(tokens.device()).expand({count, -1}) : tokens;
+    if (const auto trouble = trouble_of(network_, o_, prompt.size(1)); !trouble.empty()) throw std::invalid_argument(trouble);
+    count_prompt(o_, prompt.size(1));
+    state_ = network_.start(inputs_, width_, prompt.size(1) + o_.max_new_tokens);
     results_.resize(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) add_writer(i);
-    logits_ = network_->decode(prompt, state_).to(at::kFloat);  // every row of an input begins alike: computed once
+    for (int64_t i = 0; i < count; ++i) add_writer(i, beginning);
+    logits_ = network_.decode(prompt, state_).to(at::kFloat);  // every row of an input begins alike: computed once
+    if (width_ == 1) return;
     const at::Tensor spread = at::arange(count, tokens.options()).repeat_interleave(width_);
-    if (width_ > 1) {
-      state_.select(spread);
-      logits_ = logits_.index_select(0, spread);
-    }
+    state_.select(spread);
+    logits_ = logits_.index_select(0, spread);
   }
 
-  // max_length and min_length of a network without an encoder count the prompt.
-  void count_from_prompt(int64_t prompt) {
-    if (o_.max_length > 0 && prompt >= o_.max_length) {
-      throw std::invalid_argument("max_length is " + std::to_string(o_.max_length) + ", but the prompt has " + std::to_string(prompt) +
-                                  " tokens and counts (give max_new_tokens)");
-    }
-    if (o_.max_length > 0) o_.max_new_tokens = o_.max_length - prompt;
-    if (o_.min_length > 0) o_.min_new_tokens = std::max<int64_t>(0, o_.min_length - prompt);
-  }
-
-  void add_writer(int64_t index) {
+  void add_writer(int64_t index, const std::vector<int64_t>& beginning) {
     const auto i = static_cast<size_t>(index);
-    const std::vector<int64_t> prompt = network_->has_encoder() ? std::vector<int64_t>{o_.decoder_start} : rows_read_[i];
-    std::unique_ptr<Writer> writer;
-    if (o_.num_beams > 1) writer = std::make_unique<BeamWriter>(o_, prompt.size());
-    else writer = std::make_unique<RowWriter>(o_, prompt.size(), at::make_generator<at::CPUGeneratorImpl>(o_.seed + i));
-    writer->index = index;
-    writer->rows.assign(static_cast<size_t>(width_), RowHistory{prompt, &rows_read_[i], network_->has_encoder() ? 0 : paddings_[i]});
-    writers_.push_back(std::move(writer));
+    const RowHistory row{network_.has_encoder() ? beginning : rows_read_[i], &rows_read_[i], network_.has_encoder() ? 0 : paddings_[i], {}};
+    const size_t prompt = row.ids.size();
+    const std::vector<RowHistory> rows(static_cast<size_t>(width_), row);
+    if (o_.num_beam_groups > 1) writers_.push_back(std::make_unique<GroupWriter>(o_, index, prompt, rows));
+    else if (o_.num_beams > 1) writers_.push_back(std::make_unique<BeamWriter>(o_, index, prompt, rows));
+    else writers_.push_back(std::make_unique<RowWriter>(o_, index, prompt, rows));
   }
 
-  void step(int64_t written) {
-    std::vector<RowHistory> rows;
-    for (const auto& writer : writers_) rows.insert(rows.end(), writer->rows.begin(), writer->rows.end());
-    at::Tensor scores = o_.num_beams > 1 ? logits_.log_softmax(-1) : logits_;
+  template <class W>
+  W& writer(size_t i) {
+    return static_cast<W&>(*writers_[i]);
+  }
+
+  at::Tensor processed(at::Tensor scores, const std::vector<RowHistory>& rows, int64_t written) const {
     scores = constrained(scores, rows, written, o_);
     if (o_.do_sample) scores = warped(scores, o_);
-    const auto moves = o_.num_beams > 1 ? search(scores) : choose(scores);
-    go_on(moves);
+    return o_.renormalize_logits ? scores.log_softmax(-1) : scores;
   }
 
-  std::vector<Move> search(const at::Tensor& scores) {  // [inputs * beams, vocabulary]
+  std::vector<RowHistory> all_rows() const {
+    std::vector<RowHistory> rows;
+    for (const auto& one : writers_) rows.insert(rows.end(), one->rows.begin(), one->rows.end());
+    return rows;
+  }
+
+  // For each input the best candidates, best first. log_p [inputs * beams, vocabulary], `running` the scores of the beams so far.
+  std::vector<std::vector<Candidate>> candidates(const at::Tensor& log_p, const std::vector<float>& running) {
     const auto inputs = static_cast<int64_t>(writers_.size());
-    const int64_t vocabulary = scores.size(1);
-    std::vector<float> running;
-    for (const auto& writer : writers_) {
-      const auto& own = static_cast<BeamWriter&>(*writer).scores();
-      running.insert(running.end(), own.begin(), own.end());
-    }
-    const at::Tensor sums = (scores + at::tensor(running, at::kFloat).to(scores.device()).unsqueeze(1)).view({inputs, -1});
-    const int64_t wanted = std::min<int64_t>(std::max<int64_t>(2, 1 + static_cast<int64_t>(o_.eos.size())) * o_.num_beams, sums.size(1));
-    auto [values, places] = o_.do_sample ? draw_candidates(sums.to(at::kCPU), wanted) : sums.topk(wanted);
+    const int64_t vocabulary = log_p.size(1), beams = log_p.size(0) / inputs;
+    const at::Tensor sums = (log_p + at::tensor(running, at::kFloat).to(log_p.device()).unsqueeze(1)).view({inputs, -1});
+    const int64_t wanted = std::min<int64_t>(std::max<int64_t>(2, 1 + static_cast<int64_t>(o_.eos.size())) * beams, sums.size(1));
+    auto [values, places] = o_.do_sample ? draw(sums.to(at::kCPU), wanted) : sums.topk(wanted);
     values = values.to(at::kCPU).contiguous();
     places = places.to(at::kCPU).contiguous();
-    std::vector<Move> moves;
-    for (int64_t i = 0; i < inputs; ++i) {
-      std::vector<Candidate> candidates;
-      for (int64_t j = 0; j < wanted; ++j) {
-        const int64_t place = places.const_data_ptr<int64_t>()[i * wanted + j];
-        candidates.push_back({values.const_data_ptr<float>()[i * wanted + j], place / vocabulary, place % vocabulary});
-      }
-      moves.push_back(static_cast<BeamWriter&>(*writers_[static_cast<size_t>(i)]).advance(candidates));
+    std::vector<std::vector<Candidate>> found(writers_.size());
+    for (int64_t i = 0; i < inputs * wanted; ++i) {
+      const int64_t place = places.const_data_ptr<int64_t>()[i];
+      found[static_cast<size_t>(i / wanted)].push_back({values.const_data_ptr<float>()[i], place / vocabulary, place % vocabulary});
     }
+    return found;
+  }
+
+  std::tuple<at::Tensor, at::Tensor> draw(const at::Tensor& sums, int64_t wanted) {
+    std::vector<at::Tensor> places;
+    for (size_t i = 0; i < writers_.size(); ++i)
+      places.push_back(at::multinomial(sums[static_cast<int64_t>(i)].softmax(-1), wanted, /*replacement=*/false, writers_[i]->generator()));
+    const at::Tensor all = at::stack(places);
+    return {sums.gather(1, all), all};
+  }
+
+  std::vector<Move> search(int64_t written) {
+    std::vector<float> running;
+    for (size_t i = 0; i < writers_.size(); ++i) {
+      const auto& own = writer<BeamWriter>(i).scores();
+      running.insert(running.end(), own.begin(), own.end());
+    }
+    const auto found = candidates(processed(logits_.log_softmax(-1), all_rows(), written), running);
+    std::vector<Move> moves;
+    for (size_t i = 0; i < writers_.size(); ++i) moves.push_back(writer<BeamWriter>(i).advance(found[i]));
     return moves;
   }
 
-  std::tuple<at::Tensor, at::Tensor> draw_candidates(const at::Tensor& sums, int64_t wanted) {
-    if (!beam_generator_.defined()) beam_generator_ = at::make_generator<at::CPUGeneratorImpl>(o_.seed);
-    const at::Tensor places = at::multinomial(sums.softmax(-1), wanted, /*replacement=*/false, beam_generator_);
-    return {sums.gather(1, places), places};
+  std::vector<Move> in_groups(int64_t written) {
+    const at::Tensor log_p = logits_.log_softmax(-1).view({static_cast<int64_t>(writers_.size()), o_.num_beam_groups, -1, logits_.size(-1)});
+    for (int64_t group = 0; group < o_.num_beam_groups; ++group) {
+      std::vector<float> running;
+      std::vector<RowHistory> rows;
+      for (size_t i = 0; i < writers_.size(); ++i) {
+        const auto own = writer<GroupWriter>(i).scores(group);
+        running.insert(running.end(), own.begin(), own.end());
+        for (auto& row : writer<GroupWriter>(i).histories(group)) rows.push_back(std::move(row));
+      }
+      const auto found = candidates(processed(log_p.select(1, group).flatten(0, 1), rows, written), running);
+      for (size_t i = 0; i < writers_.size(); ++i) writer<GroupWriter>(i).choose(group, found[i]);
+    }
+    std::vector<Move> moves;
+    for (size_t i = 0; i < writers_.size(); ++i) moves.push_back(writer<GroupWriter>(i).advance());
+    return moves;
   }
 
-  std::vector<Move> choose(const at::Tensor& scores) {  // [inputs * rows, vocabulary]
+  std::vector<Move> choose(int64_t written) {
+    const at::Tensor scores = processed(logits_, all_rows(), written);
     const at::Tensor best = o_.do_sample ? at::Tensor() : scores.argmax(-1).to(at::kCPU).contiguous();
     const at::Tensor p = o_.do_sample ? scores.softmax(-1).to(at::kCPU) : at::Tensor();
     std::vector<Move> moves;
     for (size_t i = 0; i < writers_.size(); ++i) {
-      auto& writer = static_cast<RowWriter&>(*writers_[i]);
       const int64_t from = static_cast<int64_t>(i) * width_;
-      const at::Tensor ids = best.defined() ? best.narrow(0, from, width_) : at::multinomial(p.narrow(0, from, width_), 1, false, writer.generator()).squeeze(1);
-      moves.push_back(writer.advance({ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + width_}));
+      const at::Tensor ids = best.defined() ? best.narrow(0, from, width_)
+                                            : at::multinomial(p.narrow(0, from, width_), 1, false, writers_[i]->generator()).squeeze(1);
+      moves.push_back(writer<RowWriter>(i).advance({ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + width_}));
     }
     return moves;
   }
@@ -306,23 +212,26 @@ class Generation {
     const at::Device device = inputs_.at("tokens").device();
     if (fewer) state_.keep_inputs(at::tensor(staying, at::kLong).to(device));
     if (fewer || o_.num_beams > 1) state_.select(at::tensor(parents, at::kLong).to(device));
-    logits_ = network_->decode(at::tensor(tokens, at::kLong).to(device).unsqueeze(1), state_).to(at::kFloat);
+    logits_ = network_.decode(at::tensor(tokens, at::kLong).to(device).unsqueeze(1), state_).to(at::kFloat);
   }
 
   GenerationOptions o_;  // the writers refer to it
   const Tensors& inputs_;
-  IncrementalDecoder* network_ = nullptr;
-  int64_t width_ = 1;
+  IncrementalDecoder& network_;
+  int64_t width_;                              // rows of an input
   std::deque<std::vector<int64_t>> rows_read_;
-  std::vector<int64_t> paddings_;  // of each input: tokens before the first kept one
+  std::vector<int64_t> paddings_;              // of each input: tokens before the first kept one
   Decoding state_;
-  at::Tensor logits_;
-  at::Generator beam_generator_;
+  at::Tensor logits_;                          // [rows, vocabulary] of the next token
   std::vector<std::unique_ptr<Writer>> writers_;  // of the inputs that are not done
   std::vector<std::vector<Generated>> results_;
 };
 
 }  // namespace generation_detail
+
+std::string prompt_trouble(Model& model, const GenerationOptions& options, int64_t tokens) {
+  return generation_detail::trouble_of(generation_detail::decoder_of(model), options, tokens);
+}
 
 std::vector<std::vector<Generated>> generate(Model& model, const Tensors& inputs, const GenerationOptions& options) {
   return generation_detail::Generation(model, inputs, options).run();

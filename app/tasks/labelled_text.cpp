@@ -270,18 +270,19 @@ LabelIds match_labels(const std::map<std::string, int64_t>& first_lines,
                    " (to train a new head for the file's labels: zoo train --reinit-head)");
 }
 
+bool is_cut(const tokenizers::Encoding& encoding, const std::string& text, const std::string& pair, int64_t max_length) {
+  namespace detail = labelled_text_detail;
+  if (static_cast<int64_t>(encoding.ids.size()) < max_length) return false;
+  size_t ends[2] = {0, 0};
+  for (size_t t = 0; t < encoding.ids.size(); ++t)
+    if (!encoding.special[t]) ends[encoding.type_ids[t] != 0] = encoding.offsets[t].second;
+  return ends[0] < detail::end_of_text(text) || (!pair.empty() && ends[1] < detail::end_of_text(pair));
+}
+
 void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,
                     std::span<const std::string> pairs, int64_t max_length) {
   int64_t cut = 0;
-  for (size_t i = 0; i < encodings.size(); ++i) {
-    const auto& encoding = encodings[i];
-    if (static_cast<int64_t>(encoding.ids.size()) < max_length) continue;
-    size_t ends[2] = {0, 0};
-    for (size_t t = 0; t < encoding.ids.size(); ++t)
-      if (!encoding.special[t]) ends[encoding.type_ids[t] != 0] = encoding.offsets[t].second;
-    const bool short_text = ends[0] < labelled_text_detail::end_of_text(texts[i]);
-    cut += short_text || (!pairs.empty() && ends[1] < labelled_text_detail::end_of_text(pairs[i]));
-  }
+  for (size_t i = 0; i < encodings.size(); ++i) cut += is_cut(encodings[i], texts[i], pairs.empty() ? std::string() : pairs[i], max_length);
   if (cut > 0)
     spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut,
                  encodings.size(), max_length);

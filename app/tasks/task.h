@@ -53,6 +53,8 @@ struct RunOptions {
   std::string format;                // text, json, csv, npy; empty: by --json or text
   Json options = Json::object();     // task-specific flags: left, right, left_on, right_on, block, top_k, threshold, truth ...
   bool json = false, overwrite = false;
+  bool resume = false;               // go on with the partial file of an earlier run
+  bool stream = false;               // print texts piece by piece as they are made
   int64_t batch_size = 0;            // 0: the task's default
 };
 
@@ -107,7 +109,7 @@ const Task& similarity_task();   // pairs of sentences with a score: Spearman, P
 const Task& embedding_task();    // sentences -> vectors
 const Task& forecasting_task();  // time series: the next steps
 const Task& seq2seq_task();      // texts in pairs: what an encoder-decoder writes for each
-const Task& generate_task();     // run only: how a decoder goes on after each text
+const Task& generate_task();     // how a decoder goes on after each text; language modelling
 const Task& tokenize_task();     // run only: the ids, pieces and offsets of text, with no network
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
 

@@ -117,6 +117,15 @@ std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> len
   return batches;
 }
 
+size_t text_column(const data::Table& table, const Json& options) {
+  const std::string wanted = options.value("column", "");
+  if (!wanted.empty()) return table.column(wanted);
+  for (const char* usual : {"text", "sentence"})
+    if (const auto found = table.find_column(usual)) return *found;
+  if (table.columns.size() == 1) return 0;
+  throw UsageError(table.name + ": which column holds the texts? Give --column, one of: " + join(table.columns));
+}
+
 namespace text_inputs_detail {
 
 constexpr size_t kMaxTextBytes = size_t{64} << 20;  // of one line
@@ -132,16 +141,6 @@ void add_lines(std::istream& in, const std::string& name, std::vector<TextInput>
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back({line, source});
   }
-}
-
-// The column that holds the texts: as told, else by its usual name, else the only one.
-size_t text_column(const data::Table& table, const Json& options) {
-  const std::string wanted = options.value("column", "");
-  if (!wanted.empty()) return table.column(wanted);
-  for (const char* usual : {"text", "sentence"})
-    if (const auto found = table.find_column(usual)) return *found;
-  if (table.columns.size() == 1) return 0;
-  throw UsageError(table.name + ": which column holds the texts? Give --column, one of: " + join(table.columns));
 }
 
 void add_file(const fs::path& path, const Json& options, std::vector<TextInput>& texts) {

@@ -8,6 +8,10 @@
 #include "app/bundle.h"
 #include "app/tasks/task.h"
 
+namespace zoo::data {
+struct Table;
+}
+
 namespace zoo::app {
 
 // The bundle's tokenizer. Throws std::runtime_error that says which folder has none and which files are looked for.
@@ -48,6 +52,8 @@ struct TextInput {
 // .tsv and .jsonl give option "column" (default: a column named text or sentence, else the only one); a folder gives
 // its .txt files in name order. Throws UsageError when there are none, std::runtime_error for files that cannot be read.
 std::vector<TextInput> read_text_inputs(const RunOptions& options);
+// Which column of a table those are. Throws UsageError that lists the columns.
+size_t text_column(const data::Table& table, const Json& options);
 
 // A document's text to `path` (temporary name, then rename). Throws UsageError when it is there and `overwrite` is false.
 void write_output(const std::filesystem::path& path, std::string_view text, bool overwrite);

@@ -1,69 +1,14 @@
 // Text to text through the real program, on small T5, BART and GPT-2 folders made here; tests/reference/seq2seq_texts.py wrote what
 // transformers makes of the same lines.
-#include <ATen/ATen.h>
-
-#include <set>
-
-#include "models/registry.h"
 #include "tests/catch.h"
-#include "tests/cli/program.h"
-#include "weights/fill.h"
-#include "weights/safetensors.h"
+#include "tests/cli/checkpoint.h"
 
 namespace cli_seq2seq_tests {
 using zoo::Json;
+using zoo::test::Checkpoint;
 using zoo::test::file_text;
 using zoo::test::has;
-using zoo::test::Scratch;
 using zoo::test::zoo_program;
-
-const Json& reference() {
-  static const Json json = Json::parse(file_text(ZOO_TEST_DIR "/fixtures/files/seq2seq.json"));
-  return json;
-}
-
-// A checkpoint folder "net" and the lines in "file.txt".
-struct Checkpoint : Scratch {
-  const Json& network;
-  explicit Checkpoint(const std::string& name) : network(reference().at("networks").at(name)) {
-    for (const auto& [file, content] : network.at("files").items()) write("net/" + file, content.dump());
-    save_weights();
-    std::string lines;
-    for (const auto& line : reference().at("lines")) lines += line.get<std::string>() + "\n";
-    write("file.txt", lines);
-  }
-  void save_weights() const {
-    const auto model = zoo::make_from_config(network.at("files").at("config.json"));
-    model->init_weights();
-    std::set<std::string> canonical;
-    for (const auto& [key, factor] : network.at("scale").items()) canonical.insert(key);
-    zoo::weights::fill_module(*model, 0, canonical);
-    const at::NoGradGuard no_grad;
-    for (const auto& [key, factor] : network.at("scale").items()) model->named_parameters()[key].mul_(factor.get<double>());
-    zoo::weights::NamedTensors tensors;
-    std::set<const void*> seen;  // tied tensors stand in the file once
-    for (const auto& item : model->named_parameters())
-      if (seen.insert(item.value().data_ptr()).second) tensors.emplace_back(item.key(), item.value().detach());
-    for (const auto& item : model->named_buffers()) tensors.emplace_back(item.key(), item.value());
-    zoo::weights::save_safetensors(path() / "net/model.safetensors", tensors);
-  }
-  // The file of the folder with some keys changed; null removes.
-  void change(const std::string& file, const Json& patch) const {
-    Json content = network.at("files").at(file);
-    content.merge_patch(patch);
-    write("net/" + file, content.dump());
-  }
-  std::string expected(const char* beams) const {
-    std::string lines;
-    for (const auto& text : network.at("texts").at(beams)) lines += text.get<std::string>() + "\n";
-    return lines;
-  }
-  std::string at(const std::string& name) const { return "'" + (path() / name).string() + "'"; }
-  std::string run() const {
-    const bool continues = network.at("files").at("config.json").at("model_type") == "gpt2";
-    return "run " + at("net") + " --task " + (continues ? "generate " : "seq2seq ");
-  }
-};
 
 TEST_CASE("zoo run --task seq2seq and generate write the reference's texts, line for line", "[cli][seq2seq]") {
   for (const char* name : {"t5", "bart", "gpt2"}) {

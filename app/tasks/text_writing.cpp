@@ -1,0 +1,458 @@
+#include "app/tasks/text_writing.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iostream>
+#include <limits>
+#include <optional>
+
+#include "app/cli.h"
+#include "app/engine/evaluation_cache.h"
+#include "app/engine/interrupt.h"
+#include "app/engine/stop_strings.h"
+#include "app/engine/token_trie.h"
+#include "app/files.h"
+#include "app/report/progress.h"
+#include "app/tasks/labelled_text.h"
+#include "app/tasks/resumable_output.h"
+#include "app/tasks/text_batches.h"
+#include "app/tasks/text_stream.h"
+#include "data/plain_lines.h"
+#include "models/names.h"
+
+namespace zoo::app {
+namespace text_writing_detail {
+
+// ---- options ----
+
+// The keys of `options` that say how to generate.
+Json generation_part(const Json& options) {
+  Json wanted = Json::object();
+  for (const auto& key : generation_keys())  // "max_length" means the input's in every text task
+    if (key != "max_length" && options.contains(key)) wanted[key] = options.at(key);
+  return wanted;
+}
+
+// generation_config.json. Older folders have none, or one without the ends of a text: config.json then has them.
+Json stored_options(const Bundle& bundle) {
+  const auto path = bundle.folder / "generation_config.json";
+  Json stored = !bundle.folder.empty() && on_disk(path) ? read_json(path) : Json::object();
+  for (const char* key : {"eos_token_id", "decoder_start_token_id"}) {
+    const auto configured = bundle.config.find(key);
+    if (!stored.empty() && !stored.contains(key) && configured != bundle.config.end()) stored[key] = *configured;
+  }
+  return stored;
+}
+
+std::string text_option(const Json& options, const char* key) {
+  const Json& value = options.at(key);
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+bool has_encoder(const Bundle& bundle) {
+  const auto* network = dynamic_cast<const IncrementalDecoder*>(bundle.model.get());
+  return network && network->has_encoder();
+}
+
+// The ids of an output as the decoder writes it, up to its end: special tokens in front (BART's <s>) belong to it.
+std::vector<int64_t> prefix_of(const Bundle& bundle, const std::string& text) {
+  if (!has_encoder(bundle)) throw std::invalid_argument("prefix is for networks with an encoder; what this one goes on from stands at the end of its input");
+  auto encoding = tokenizer_of(bundle).encode(text);
+  check_ids(bundle, {&encoding, 1});
+  while (!encoding.ids.empty() && encoding.special.back()) {
+    encoding.ids.pop_back();
+    encoding.special.pop_back();
+  }
+  if (encoding.ids.empty()) throw std::invalid_argument("prefix '" + text.substr(0, 80) + "' has no tokens");
+  return encoding.ids;
+}
+
+void allow_only(const Bundle& bundle, const std::string& file, bool length_given, GenerationOptions& how) {
+  if (!how.prefix.empty()) throw std::invalid_argument("prefix and allowed do not go together; write the prefix in front of each allowed output");
+  if (how.eos.empty()) throw std::invalid_argument("allowed needs an eos_token_id, with which the outputs end");
+  auto trie = std::make_shared<TokenTrie>();
+  for (const auto& text : data::read_lines(file)) {
+    if (text.empty()) continue;
+    auto encoding = has_encoder(bundle) ? tokenizer_of(bundle).encode(text) : tokenizer_of(bundle).encode_bare(text);
+    check_ids(bundle, {&encoding, 1});
+    if (encoding.ids.empty() || std::count(how.eos.begin(), how.eos.end(), encoding.ids.back()) == 0) encoding.ids.push_back(how.eos.front());
+    trie->add(encoding.ids);
+  }
+  if (trie->longest() == 0) throw std::invalid_argument(file + ": no texts; the allowed outputs are expected, one a line");
+  how.allowed = trie;
+  if (length_given) return;
+  how.max_length = 0;
+  how.max_new_tokens = trie->longest();
+}
+
+// ---- batches ----
+
+constexpr int64_t kRowsAtOnce = 32;
+constexpr int64_t kWindowBatches = 32;                // read ahead so many batches and sort them by length,
+constexpr size_t kWindowBytes = size_t{64} << 20;     // but not many more bytes than these
+
+int64_t rows_of(int64_t wanted, const GenerationOptions& how) {
+  return wanted > 0 ? wanted : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
+}
+
+// Indices of `encodings` in batches. `equal_lengths`: no padding.
+std::vector<std::vector<int64_t>> batches_of(std::span<const tokenizers::Encoding> encodings, int64_t rows, bool equal_lengths) {
+  std::vector<int64_t> lengths;
+  for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
+  BatchBudget budget;
+  budget.rows = rows;
+  budget.equal_lengths = equal_lengths;
+  return batches_by_length(lengths, budget);
+}
+
+// For `batch`, indices of `encodings`, writes into `answers`. `first`: number of encoding 0 among all inputs, which seeds the sampling.
+void write_batch(Bundle& bundle, GenerationOptions how, std::span<const tokenizers::Encoding> encodings, const std::vector<int64_t>& batch,
+                 int64_t first, std::vector<Json>& answers) {
+  std::vector<const tokenizers::Encoding*> members;
+  std::vector<int64_t> written;
+  for (const int64_t index : batch) {
+    answers[index] = Json::array();
+    if (encodings[index].ids.empty()) continue;  // nothing in, nothing out
+    members.push_back(&encodings[index]);
+    written.push_back(index);
+    how.seeds.push_back(how.seed + static_cast<uint64_t>(first + index));
+  }
+  if (members.empty()) return;
+  const auto results = generate(*bundle.model, to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device), how);
+  for (size_t i = 0; i < written.size(); ++i) {
+    for (const auto& one : results[i]) {
+      Json answer = {{"text", tokenizer_of(bundle).decode(one.ids, /*skip_special=*/true)}, {"ids", one.ids}};
+      if (how.num_beams > 1) answer["score"] = one.score;
+      answers[written[i]].push_back(std::move(answer));
+    }
+  }
+}
+
+// Empty texts have nothing to be read, whatever special tokens the tokenizer adds.
+std::vector<tokenizers::Encoding> encoded(const Bundle& bundle, std::span<const std::string> texts, int64_t limit) {
+  auto encodings = encode_texts(tokenizer_of(bundle), texts, {}, limit);
+  check_ids(bundle, encodings);
+  for (size_t i = 0; i < texts.size(); ++i)
+    if (texts[i].empty()) encodings[i] = {};
+  return encodings;
+}
+
+// ---- zoo run ----
+
+// Prints a text while it is being written: what is certain of it, so that no character comes in parts.
+class Printer {
+ public:
+  explicit Printer(const tokenizers::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  void begin(std::vector<int64_t> prefix) {
+    ids_ = std::move(prefix);
+    printed_.clear();
+  }
+  void add(int64_t id) {
+    ids_.push_back(id);
+    std::string text = tokenizer_.decode(ids_, /*skip_special=*/true);
+    while (text.ends_with(kMalformed)) text.resize(text.size() - kMalformed.size());  // perhaps the beginning of a character
+    print(text);
+  }
+  void end() {
+    print(tokenizer_.decode(ids_, /*skip_special=*/true));
+    std::cout << std::endl;
+  }
+
+ private:
+  static constexpr std::string_view kMalformed = "\xEF\xBF\xBD";
+  void print(const std::string& text) {
+    if (text.size() <= printed_.size() || !text.starts_with(printed_)) return;
+    std::cout << text.substr(printed_.size()) << std::flush;
+    printed_ = text;
+  }
+
+  const tokenizers::Tokenizer& tokenizer_;
+  std::vector<int64_t> ids_;
+  std::string printed_;
+};
+
+// Warnings about single inputs: the first ones each, of the others the number.
+class Troubles {
+ public:
+  void add(const std::string& source, const std::string& what) {
+    constexpr int64_t kShown = 10;
+    if (++count_ <= kShown) spdlog::warn("{}: {}", source, what);
+    else if (count_ == kShown + 1) spdlog::warn("further inputs with such trouble are counted, not shown");
+  }
+  void close() const {
+    if (count_ > 0) spdlog::warn("{} inputs had trouble", count_);
+  }
+
+ private:
+  int64_t count_ = 0;
+};
+
+std::string cut_note(int64_t limit) { return "longer than " + std::to_string(limit) + " tokens; cut there (option max_length)"; }
+
+// Results in the order of the inputs, in the form that was asked for: lines, a JSON list or JSON lines.
+class Results {
+ public:
+  Results(const RunOptions& options, const Json& settings) : out_(options.out), streamed_(options.stream) {
+    const std::string extension = options.out.extension().string();
+    form_ = !options.format.empty() ? options.format : extension == ".json" || extension == ".jsonl" ? extension.substr(1) : "text";
+    if (!options.out.empty()) file_.emplace(options.out, with_form(settings), options.resume, options.overwrite);
+    else if (options.json) document_ = Json::array();
+  }
+  ResumableOutput* file() { return file_ ? &*file_ : nullptr; }
+
+  void add(const std::string& input, const Json& results) {
+    if (document_.is_array()) document_.push_back({{"input", input}, {"outputs", results}});
+    else if (file_) file_->add(input, item(input, results));
+    else if (!streamed_) std::cout << line_of(results) << "\n";
+  }
+  // What was added so far stays, whatever happens; `now`: from this moment on.
+  void milestone(bool now = false) {
+    if (file_) file_->milestone(now);
+    else if (!document_.is_array()) std::cout << std::flush;
+  }
+  Json finish(int64_t inputs, int64_t resumed) {
+    if (!file_) return document_;
+    file_->finish(form_ == "json" ? "\n]\n" : "");
+    return {{"out", out_.string()}, {"inputs", inputs}, {"resumed_from", resumed}};
+  }
+
+ private:
+  Json with_form(Json settings) const {
+    settings["format"] = form_;
+    return settings;
+  }
+  std::string item(const std::string& input, const Json& results) const {
+    if (form_ == "text") return line_of(results) + "\n";
+    const std::string json = Json({{"input", input}, {"outputs", results}}).dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (form_ == "jsonl") return json + "\n";
+    return (file_->inputs() == 0 ? "[\n" : ",\n") + json;
+  }
+
+  std::filesystem::path out_;
+  bool streamed_;  // printed already
+  std::string form_;
+  std::optional<ResumableOutput> file_;
+  Json document_;
+};
+
+const std::vector<std::string>& run_keys() {
+  static const std::vector<std::string> keys = [] {
+    std::vector<std::string> all = generation_keys();
+    all.insert(all.end(), {"column", "prefix", "allowed"});
+    return all;
+  }();
+  return keys;
+}
+
+void check_run_options(const RunOptions& options) {
+  for (const auto& [key, value] : options.options.items()) {
+    if (std::find(run_keys().begin(), run_keys().end(), key) != run_keys().end()) continue;
+    throw UsageError("unknown option '" + key.substr(0, 80) + "'; nearest: " + join(nearest(key, run_keys())));
+  }
+  if (!options.format.empty() && options.format != "text" && options.format != "json" && options.format != "jsonl") {
+    throw UsageError("--format " + options.format.substr(0, 80) + ": texts are written as text, json or jsonl");
+  }
+  if (options.resume && options.out.empty()) throw UsageError("--resume goes on with a partial file; give its --out");
+}
+
+// What decides the results beside the inputs.
+Json settings_of(const Bundle& bundle, const RunOptions& options, const GenerationOptions& how) {
+  EvaluationCache hashes(EvaluationCache::default_folder());
+  const Json allowed = options.options.contains("allowed") ? Json(hashes.identity(text_option(options.options, "allowed"))) : Json();
+  Json adapters = Json::array();
+  for (const auto& adapter : bundle.adapters) adapters.push_back({adapter.weight, on_disk(adapter.source) ? hashes.identity(adapter.source) : adapter.source});
+  return {{"checkpoint", bundle.folder.empty() ? bundle.spec : hashes.checkpoint_identity(bundle.folder)}, {"adapters", adapters},
+          {"options", options.options}, {"allowed outputs", allowed}, {"batch_size", options.batch_size}, {"seed", how.seed},
+          {"dtype", c10::toString(bundle.model->parameters().front().scalar_type())}, {"device", bundle.device.str()}, {"version", ZOO_VERSION}};
+}
+
+class BatchRun {
+ public:
+  BatchRun(Bundle& bundle, const RunOptions& options, bool continues)
+      : bundle_(bundle), options_(options), continues_(continues), how_(generation_of(bundle, options.options)),
+        limit_(text_limit(bundle, options.options)), rows_(options.stream ? 1 : rows_of(options.batch_size, how_)), stream_(options),
+        printer_(tokenizer_of(bundle)) {
+    if (!options.stream) return;
+    if (!options.out.empty() || options.json || how_.num_beams > 1 || how_.num_return_sequences > 1) {
+      throw UsageError("--stream prints the one text that is being written: not with --out, --json, num_beams or num_return_sequences above 1");
+    }
+    how_.on_token = [this](int64_t, int64_t id) { printer_.add(id); };
+  }
+
+  Json run() {
+    StreamedText first;
+    if (!stream_.next(first)) {
+      throw UsageError("no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+    }
+    ahead_ = std::move(first);
+    const int64_t total = count_texts(options_);
+    Results results(options_, options_.out.empty() ? Json() : settings_of(bundle_, options_, how_));
+    if (results.file()) pass_over(*results.file());
+    Progress progress("write", std::max<int64_t>(0, total - done_), "texts");
+    const int64_t resumed = done_;
+    std::optional<Interrupt> interrupt;
+    if (results.file()) interrupt.emplace();
+    while (read_window()) {
+      const auto answers = write_window(progress, interrupt ? &*interrupt : nullptr);
+      if (!answers) {
+        results.milestone(/*now=*/true);
+        throw std::runtime_error("interrupted after " + std::to_string(done_) + " texts, which are in " + results.file()->partial().string() +
+                                 "; the same command with --resume goes on");
+      }
+      for (size_t i = 0; i < answers->size(); ++i) results.add(texts_[i], (*answers)[i]);
+      done_ += static_cast<int64_t>(answers->size());
+      results.milestone();
+    }
+    progress.finish();
+    troubles_.close();
+    if (cut_ > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut_, done_ - resumed, limit_);
+    return results.finish(done_, resumed);
+  }
+
+ private:
+  bool next(StreamedText& text) {
+    if (ahead_) {
+      text = std::move(*ahead_);
+      ahead_.reset();
+      return true;
+    }
+    return stream_.next(text);
+  }
+
+  void pass_over(ResumableOutput& file) {
+    file.pass_over([&](std::string& input) {
+      StreamedText text;
+      const bool found = next(text);
+      input = std::move(text.text);
+      return found;
+    });
+    done_ = file.inputs();
+    if (done_ > 0) spdlog::info("going on after {} finished texts in {}", done_, file.partial().string());
+  }
+
+  bool read_window() {
+    texts_.clear();
+    sources_.clear();
+    const int64_t wanted = rows_ == 1 ? 1 : rows_ * kWindowBatches;
+    size_t bytes = 0;
+    for (StreamedText text; static_cast<int64_t>(texts_.size()) < wanted && bytes < kWindowBytes && next(text);) {
+      bytes += text.text.size();
+      if (!text.trouble.empty()) troubles_.add(text.source, text.trouble);
+      texts_.push_back(std::move(text.text));
+      sources_.push_back(std::move(text.source));
+    }
+    return !texts_.empty();
+  }
+
+  // Nothing when the user asked to stop.
+  std::optional<std::vector<Json>> write_window(Progress& progress, const Interrupt* interrupt) {
+    auto encodings = encoded(bundle_, texts_, limit_);
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      if (!is_cut(encodings[i], texts_[i], {}, limit_)) continue;
+      ++cut_;
+      troubles_.add(sources_[i], cut_note(limit_));
+    }
+    if (continues_) leave_out_long_prompts(encodings);
+    std::vector<Json> answers(texts_.size());
+    for (const auto& batch : batches_of(encodings, rows_, continues_)) {
+      if (interrupt && interrupt->requested()) return std::nullopt;
+      printer_.begin(how_.prefix);
+      write_batch(bundle_, how_, encodings, batch, done_, answers);
+      if (options_.stream) printer_.end();
+      progress.add(static_cast<int64_t>(batch.size()));
+    }
+    return answers;
+  }
+
+  // A prompt that leaves no room is its own line's trouble; when it is the only one, or all are so, the options are wrong.
+  void leave_out_long_prompts(std::vector<tokenizers::Encoding>& encodings) {
+    std::string trouble;
+    size_t written = 0;
+    for (size_t i = 0; i < encodings.size(); ++i) {
+      if (encodings[i].ids.empty()) continue;
+      const std::string found = prompt_trouble(*bundle_.model, how_, static_cast<int64_t>(encodings[i].ids.size()));
+      if (found.empty()) {
+        ++written;
+        continue;
+      }
+      trouble = found;
+      encodings[i] = {};
+      troubles_.add(sources_[i], "nothing is written for it: " + found);
+    }
+    written_ += static_cast<int64_t>(written);
+    if (written_ == 0 && !trouble.empty()) throw std::invalid_argument(trouble);
+  }
+
+  Bundle& bundle_;
+  const RunOptions& options_;
+  bool continues_;
+  GenerationOptions how_;
+  int64_t limit_, rows_;
+  TextStream stream_;
+  Printer printer_;
+  std::optional<StreamedText> ahead_;
+  std::vector<std::string> texts_, sources_;  // of the window
+  Troubles troubles_;
+  int64_t done_ = 0, cut_ = 0, written_ = 0;
+};
+
+}  // namespace text_writing_detail
+
+GenerationOptions generation_of(const Bundle& bundle, const Json& options) {
+  namespace d = text_writing_detail;
+  const Json stored = d::stored_options(bundle);
+  const auto unfollowed = unfollowed_keys(stored);
+  if (!unfollowed.empty()) spdlog::warn("generation_config.json: {} would change the texts in transformers and is passed over here", join(unfollowed));
+  generation_options(bundle.config, stored, Json::object());  // what is wrong in the folder is no mistake of the command line
+  try {
+    GenerationOptions how = generation_options(bundle.config, stored, d::generation_part(options));
+    if (how.pad < 0) how.pad = pad_id_of(bundle);
+    how.seed = at::globalContext().defaultGenerator(at::kCPU).current_seed();
+    if (!how.stop_strings.empty()) how.stop = std::make_shared<StopStrings>(how.stop_strings, tokenizer_of(bundle));
+    if (options.contains("prefix")) how.prefix = d::prefix_of(bundle, d::text_option(options, "prefix"));
+    if (options.contains("allowed")) d::allow_only(bundle, d::text_option(options, "allowed"), options.contains("max_new_tokens"), how);
+    return how;
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(error.what());
+  }
+}
+
+void check_ids(const Bundle& bundle, std::span<const tokenizers::Encoding> encodings) {
+  const int64_t rows = bundle.config.value("vocab_size", std::numeric_limits<int64_t>::max());
+  for (const auto& encoding : encodings) {
+    for (const int64_t id : encoding.ids) {
+      if (id < rows) continue;
+      throw std::runtime_error("the tokenizer gives id " + std::to_string(id) + " of its " + std::to_string(tokenizer_of(bundle).vocab_size()) +
+                               " tokens; the network's embedding has vocab_size " + std::to_string(rows) + " rows (put the network's own tokenizer in the folder)");
+    }
+  }
+}
+
+std::vector<Json> write_texts_for(Bundle& bundle, const GenerationOptions& how, std::span<const std::string> texts,
+                                  std::span<const tokenizers::Encoding> given) {
+  namespace d = text_writing_detail;
+  std::vector<tokenizers::Encoding> encodings(given.begin(), given.end());
+  for (size_t i = 0; i < texts.size(); ++i)
+    if (texts[i].empty()) encodings[i] = {};
+  std::vector<Json> answers(texts.size());
+  Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
+  for (const auto& batch : d::batches_of(encodings, d::rows_of(0, how), /*equal_lengths=*/false)) {
+    d::write_batch(bundle, how, encodings, batch, 0, answers);
+    progress.add(static_cast<int64_t>(batch.size()));
+  }
+  return answers;
+}
+
+std::string line_of(const Json& results) {
+  std::string line = results.empty() ? "" : results[0].at("text").get<std::string>();
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
+Json run_writing(Bundle& bundle, const RunOptions& options, bool continues) {
+  text_writing_detail::check_run_options(options);
+  return text_writing_detail::BatchRun(bundle, options, continues).run();
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,216 @@
+// zoo run over many lines: nothing that is finished is lost, whenever the program is killed.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "tests/catch.h"
+#include "tests/cli/checkpoint.h"
+
+namespace cli_batch_runs_tests {
+using zoo::Json;
+using zoo::test::Checkpoint;
+using zoo::test::file_text;
+using zoo::test::has;
+using zoo::test::zoo_program;
+namespace fs = std::filesystem;
+
+// `count` lines of one to six of the network's words, the same at each call.
+std::string lines(int count) {
+  static const std::vector<std::string> words{"the", "cat", "lives", "in", "paris", "good", "dog", "a", "big", "house", "anna", "met", "peter"};
+  std::string text;
+  uint32_t state = 1;
+  const auto random = [&state] { return (state = state * 1664525u + 1013904223u) >> 16; };
+  for (int i = 0; i < count; ++i) {
+    const uint32_t length = 1 + random() % 6;
+    for (uint32_t w = 0; w < length; ++w) text += (w ? " " : "") + words[random() % words.size()];
+    text += "\n";
+  }
+  return text;
+}
+
+// Starts `zoo <arguments>` with a file as its standard input.
+pid_t start(const std::string& arguments, const fs::path& input, const fs::path& log) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  const int in = open(input.c_str(), O_RDONLY), out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  dup2(in, 0), dup2(out, 1), dup2(out, 2);
+  unsetenv("ZOO_DATA"), unsetenv("ZOO_MODEL");
+  execl("/bin/sh", "sh", "-c", ("exec " ZOO_PROGRAM " " + arguments).c_str(), nullptr);
+  _exit(127);
+}
+
+int64_t recorded(const fs::path& state) {  // inputs of the last milestone
+  const std::string text = file_text(state);
+  const auto place = text.rfind("{\"inputs\":");
+  return place == std::string::npos ? 0 : std::stoll(text.substr(place + 10));
+}
+
+// Kills the run after a milestone beyond `after`; false when it ended before.
+bool kill_after(pid_t child, const fs::path& state, int64_t after, int signal, int& status) {
+  for (int i = 0; i < 3000; ++i) {
+    if (waitpid(child, &status, WNOHANG) == child) return false;
+    if (recorded(state) > after) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  kill(child, signal);
+  waitpid(child, &status, 0);
+  return true;
+}
+
+TEST_CASE("a killed batch run goes on where it was and ends with the same bytes", "[cli][seq2seq]") {
+  for (const char* name : {"t5", "gpt2"}) {
+    const Checkpoint checkpoint(name);
+    const auto input = checkpoint.write("many.txt", lines(3000));
+    const std::string run = checkpoint.run() + "- --max-new-tokens 24 --batch-size 4 --option do_sample=true ";
+    for (const std::string ending : {"txt", "json", "jsonl"}) {
+      INFO(name << " " << ending);
+      const auto out = checkpoint / ("out." + ending), partial = checkpoint / ("out." + ending + ".partial"), state = checkpoint / ("out." + ending + ".partial.state");
+      REQUIRE(zoo_program(run + "--out " + checkpoint.at("whole." + ending), "cat '" + input.string() + "' |").code == 0);
+      const std::string command = run + "--resume --out '" + out.string() + "'", log = (checkpoint / "log").string();
+      int status = 0, kills = 0;
+      for (; kills < 3; ++kills) {
+        if (!kill_after(start(command, input, log), state, recorded(state), kills == 1 ? SIGTERM : SIGKILL, status)) break;
+        CHECK_FALSE(fs::exists(out));
+        CHECK(fs::exists(partial));
+      }
+      CHECK(kills > 0);
+      INFO(file_text(log));
+      REQUIRE(zoo_program(command, "cat '" + input.string() + "' |").code == 0);
+      CHECK(file_text(out) == file_text(checkpoint / ("whole." + ending)));
+      CHECK_FALSE(fs::exists(partial));
+      CHECK_FALSE(fs::exists(state));
+    }
+  }
+}
+
+TEST_CASE("an interrupted batch run says what is finished; other input or options do not continue it", "[cli][seq2seq]") {
+  const Checkpoint checkpoint("t5");
+  checkpoint.write("many.txt", lines(4000));
+  const auto state = checkpoint / "out.txt.partial.state", log = checkpoint / "log";
+  const std::string run = checkpoint.run() + checkpoint.at("many.txt") + " --batch-size 4 --out " + checkpoint.at("out.txt"), more = " --max-new-tokens 24";
+  int status = 0;
+  REQUIRE(kill_after(start(run + more, "/dev/null", log), state, 0, SIGINT, status));
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(has(file_text(log), "the same command with --resume goes on"));
+  const std::string finished = file_text(checkpoint / "out.txt.partial");
+  CHECK(recorded(state) > 0);
+  const auto fails = [&](const std::string& arguments, const std::string& message) {
+    const auto outcome = zoo_program(arguments);
+    INFO(arguments << "\n" << outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(has(outcome.err, message));
+    CHECK(file_text(checkpoint / "out.txt.partial") == finished);
+  };
+  fails(run + more, "--resume goes on with it, --overwrite begins anew");
+  fails(run + " --max-new-tokens 23 --resume", "was begun with another options");
+  checkpoint.write("many.txt", "another" + lines(4000));
+  fails(run + more + " --resume", "are not those that");
+  checkpoint.write("many.txt", "short\n");
+  fails(run + more + " --resume", "now there are 1");
+  checkpoint.write("many.txt", lines(4000));
+  checkpoint.change("generation_config.json", {{"no_repeat_ngram_size", 2}});
+  fails(run + more + " --resume", "was begun with another checkpoint");
+  checkpoint.write("many.txt", lines(20));
+  REQUIRE(zoo_program(run + more + " --overwrite").code == 0);
+  CHECK_FALSE(fs::exists(checkpoint / "out.txt.partial"));
+  const std::string written = file_text(checkpoint / "out.txt");
+  CHECK(std::count(written.begin(), written.end(), '\n') == 20);
+}
+
+TEST_CASE("bad lines of a batch run are named and do not stop it", "[cli][seq2seq]") {
+  const Checkpoint checkpoint("gpt2");
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "the cat\n";
+  checkpoint.write("bad.txt", text + "caf\xc3\nzero" + std::string(1, '\0') + "byte\n" + [] {
+    std::string words;
+    for (int i = 0; i < 40; ++i) words += "cat ";
+    return words;
+  }() + "\nthe cat\n");
+  // 100 positions: a prompt of 32 tokens, the tokenizer's limit, leaves no room for 90 more
+  const auto outcome = zoo_program(checkpoint.run() + checkpoint.at("bad.txt") + " --max-new-tokens 90 --out " + checkpoint.at("out.jsonl"));
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK(has(outcome.err, "bad.txt:21: not UTF-8"));
+  CHECK(has(outcome.err, "bad.txt:22: holds NUL bytes"));
+  CHECK(has(outcome.err, "bad.txt:23: longer than 32 tokens"));
+  CHECK(has(outcome.err, "bad.txt:23: nothing is written for it: max_new_tokens is 90 after a prompt of 32 tokens"));
+  std::istringstream out(file_text(checkpoint / "out.jsonl"));
+  std::vector<Json> rows;
+  for (std::string line; std::getline(out, line);) rows.push_back(Json::parse(line));
+  REQUIRE(rows.size() == 24);
+  CHECK(rows[22].at("outputs").empty());
+  CHECK(rows[23].at("outputs") == rows[0].at("outputs"));
+  checkpoint.write("rows.jsonl", "{\"text\": \"the cat\"}\n[1]\n{\"other\": 1}\n{\"text\": \"the cat\"}\n");
+  const auto table = zoo_program(checkpoint.run() + checkpoint.at("rows.jsonl") + " --max-new-tokens 4 --json");
+  INFO(table.err);
+  REQUIRE(table.code == 0);
+  CHECK(has(table.err, "rows.jsonl:2: not a JSON object"));
+  CHECK(has(table.err, "rows.jsonl:3: no key 'text'"));
+  CHECK(table.json().at(0).at("outputs") == table.json().at(3).at("outputs"));
+  CHECK(table.json().at(1).at("outputs").empty());
+}
+
+TEST_CASE("a table and a folder give the same texts as lines", "[cli][seq2seq]") {
+  const Checkpoint checkpoint("t5");
+  checkpoint.write("rows.csv", "id,text\n1,the cat\n2,\"good, dog\"\n");
+  checkpoint.write("folder/a.txt", "the cat\n");
+  checkpoint.write("folder/b.txt", "good, dog\n");
+  const std::string table = zoo_program(checkpoint.run() + checkpoint.at("rows.csv") + " --column text").out;
+  CHECK(table.size() > 4);
+  CHECK(table == zoo_program(checkpoint.run() + checkpoint.at("folder")).out);
+  CHECK(table == zoo_program(checkpoint.run() + "-", "printf 'the cat\\ngood, dog\\n' |").out);
+}
+
+TEST_CASE("stop strings, prefixes and lists of allowed outputs from the command line", "[cli][seq2seq]") {
+  const Checkpoint checkpoint("t5");
+  const std::string input = checkpoint.run() + "--input 'the cat lives in paris .' --max-new-tokens 20 ";
+  const std::string whole = zoo_program(input).out;
+  const std::string stop = whole.substr(4, 3);
+  const auto stopped = zoo_program(input + "--option 'stop_strings=[\"" + stop + "\"]'");
+  INFO(stopped.err << whole);
+  REQUIRE(stopped.code == 0);
+  CHECK(whole.starts_with(stopped.out.substr(0, stopped.out.size() - 1)));
+  CHECK(stopped.out.size() < whole.size());
+  CHECK(has(stopped.out, stop));
+  CHECK(zoo_program(input + "--option prefix='good dog'").out.starts_with("good dog "));
+  checkpoint.write("allowed.txt", "good dog\nbad cat\nthe river walk\n");
+  const auto chosen = zoo_program(input + "--num-beams 3 --option num_return_sequences=3 --json --option allowed=" + checkpoint.at("allowed.txt"));
+  INFO(chosen.err);
+  REQUIRE(chosen.code == 0);
+  std::set<std::string> texts;
+  for (const auto& one : chosen.json().at(0).at("outputs")) texts.insert(one.at("text").get<std::string>());
+  CHECK(texts == std::set<std::string>{"good dog", "bad cat", "the river walk"});
+  const auto fails = [&](const std::string& arguments, const std::string& message) {
+    const auto outcome = zoo_program(arguments);
+    INFO(arguments << "\n" << outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(has(outcome.err, message));
+  };
+  fails(input + "--option num_beems=3", "nearest: num_beams");
+  fails(input + "--option prefix=a --option allowed=" + checkpoint.at("allowed.txt"), "do not go together");
+  fails(input + "--resume", "give its --out");
+  fails(input + "--format npy --out " + checkpoint.at("x"), "text, json or jsonl");
+  const Checkpoint decoder("gpt2");
+  fails(decoder.run() + "--input 'the cat' --option prefix=a", "networks with an encoder");
+}
+
+TEST_CASE("--stream prints the same text, and a folder's options that are not followed are named", "[cli][seq2seq]") {
+  for (const char* name : {"t5", "gpt2"}) {
+    const Checkpoint checkpoint(name);
+    const std::string input = checkpoint.run() + "--input 'the cat lives' --max-new-tokens 20";
+    const auto streamed = zoo_program(input + " --stream");
+    INFO(streamed.err);
+    CHECK(streamed.code == 0);
+    CHECK(streamed.out == zoo_program(input).out);
+    CHECK(has(zoo_program(input + " --stream --num-beams 2").err, "--stream prints the one text"));
+    checkpoint.change("generation_config.json", {{"guidance_scale", 2.0}, {"use_cache", true}});
+    CHECK(has(zoo_program(input).err, "guidance_scale would change the texts in transformers"));
+  }
+}
+
+}  // namespace cli_batch_runs_tests
