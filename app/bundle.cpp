@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <functional>
+#include <iterator>
 #include <regex>
 #include <set>
 
@@ -54,16 +57,22 @@ void apply_classes(Json& config, const BundleOptions& options) {
 
 // ---- weights ----
 
-// Moves the card's "ignore" keys from unexpected to ignored.
-void forgive_ignorable(const Entry& entry, weights::LoadReport& report) {
+// Whether a key is among those of the card's list, regular expressions.
+std::function<bool(const std::string&)> listed(const Entry& entry, const char* list) {
   std::vector<std::regex> patterns;
-  for (const auto& pattern : card(entry.name).value("ignore", Json::array())) patterns.emplace_back(pattern.get<std::string>());
-  std::vector<std::string> rest;
-  for (auto& key : report.unexpected) {
-    const bool ignorable = std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) { return std::regex_search(key, pattern); });
-    (ignorable ? report.ignored : rest).push_back(key);
-  }
-  report.unexpected = rest;
+  for (const auto& pattern : card(entry.name).value(list, Json::array())) patterns.emplace_back(pattern.get<std::string>());
+  return [patterns](const std::string& key) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) { return std::regex_search(key, pattern); });
+  };
+}
+
+// What the card lets a file have too much moves from unexpected to ignored; what it lets a file leave out, buffers that the network
+// itself gives their value, is not missing.
+void forgive(const Entry& entry, weights::LoadReport& report) {
+  const auto ignorable = listed(entry, "ignore");
+  std::copy_if(report.unexpected.begin(), report.unexpected.end(), std::back_inserter(report.ignored), ignorable);
+  std::erase_if(report.unexpected, ignorable);
+  std::erase_if(report.missing, listed(entry, "optional"));
 }
 
 weights::LoadOptions strict_options(const Entry& entry, Model& model, const std::optional<at::ScalarType>& dtype) {
@@ -110,7 +119,7 @@ weights::LoadReport load_weights(const Entry& entry, Model& model, const weights
     return weights::load(model, checkpoint, strict);
   } catch (const weights::LoadError& error) {
     weights::LoadReport seen = error.report;
-    forgive_ignorable(entry, seen);
+    forgive(entry, seen);
     auto relaxed = relaxed_options(entry, model, seen, wanted, brought, strict);
     if (!seen.ok(relaxed)) {
       const bool outside_head = wanted.reinit_head && !seen.mismatched.empty() && !relaxed.reinit_mismatched;
@@ -121,7 +130,7 @@ weights::LoadReport load_weights(const Entry& entry, Model& model, const weights
     if (!seen.missing.empty() || !seen.mismatched.empty()) model.init_weights();
     relaxed.allow_unexpected = true;  // what is left of these has been forgiven above
     auto report = weights::load(model, checkpoint, relaxed);
-    if (!wanted.allow_unexpected) forgive_ignorable(entry, report);
+    forgive(entry, report);
     forget_brought(brought, report);
     return report;
   }

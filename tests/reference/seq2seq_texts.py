@@ -8,6 +8,7 @@ import json
 import pathlib
 import tempfile
 
+import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -58,7 +59,24 @@ def describe(name):
     for beams in (1, 4):
         texts[str(beams)] = [write(model, tokenizer, line, num_beams=beams, max_new_tokens=64, **stored) for line in LINES]
         print(name, beams, *texts[str(beams)], sep="\n  ")
-    return {"files": files, "scale": scale, "texts": texts}
+    losses = [loss_over(model, tokenizer, length, stride) for length, stride in ((24, 10), (24, 24), (100, 50))] if name == "gpt2" else []
+    return {"files": files, "scale": scale, "texts": texts, "losses": losses}
+
+
+def loss_over(model, tokenizer, length, stride):
+    """Mean loss of the tokens of a text in windows, each token predicted in the first window that reaches it, from what stands before it there."""
+    ids = tokenizer("\n".join(LINES), add_special_tokens=False, return_tensors="pt", truncation=False)["input_ids"]
+    total, count, before = 0.0, 0, 0
+    for begin in range(0, ids.size(1), stride):
+        end = min(begin + length, ids.size(1))
+        with torch.no_grad():
+            log_p = model(ids[:, begin:end]).logits[0, :-1].double().log_softmax(-1)
+        first = max(before, begin + 1)
+        picked = log_p[first - begin - 1:].gather(1, ids[0, first:end].unsqueeze(1))
+        total, count, before = total - picked.sum().item(), count + picked.size(0), end
+        if end == ids.size(1):
+            break
+    return {"max_length": length, "stride": stride, "tokens": count, "loss": total / count}
 
 
 def write(model, tokenizer, line, **options):
