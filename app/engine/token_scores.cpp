@@ -105,12 +105,20 @@ std::vector<int64_t> forbidden(std::span<const RowHistory> rows, int64_t vocabul
   return places;
 }
 
+// Tokens of the vocabulary: lists in files may name more than a network has.
+at::Tensor known(std::vector<int64_t> ids, const at::Tensor& scores) {
+  std::erase_if(ids, [&](int64_t id) { return id >= scores.size(1); });
+  return ids_tensor(ids, scores);
+}
+
 at::Tensor only(const at::Tensor& scores, const std::vector<int64_t>& ids) {
-  return at::full_like(scores, kNever).index_fill_(1, ids_tensor(ids, scores), 0.0);
+  const at::Tensor forced = known(ids, scores);
+  if (forced.numel() == 0) throw std::invalid_argument("the forced token " + std::to_string(ids.front()) + " is not among the network's " + std::to_string(scores.size(1)));
+  return at::full_like(scores, kNever).index_fill_(1, forced, 0.0);
 }
 
 at::Tensor without(const at::Tensor& scores, const std::vector<int64_t>& ids) {
-  return ids.empty() ? scores : scores.index_fill(1, ids_tensor(ids, scores), kNever);
+  return ids.empty() ? scores : scores.index_fill(1, known(ids, scores), kNever);
 }
 
 // All but the allowed tokens become -infinity; where that leaves an input's rows nothing, the allowed ones are all alike.
@@ -130,7 +138,7 @@ at::Tensor within(const at::Tensor& scores, std::span<const RowHistory> rows, in
 
 // The ends of sequence gain, the more the longer the text is.
 at::Tensor decayed(const at::Tensor& scores, int64_t late, const GenerationOptions& o) {
-  const at::Tensor ends = ids_tensor(o.eos, scores), old = scores.index_select(1, ends);
+  const at::Tensor ends = known(o.eos, scores), old = scores.index_select(1, ends);
   const at::Tensor gain = (old.abs() * (std::pow(o.decay_factor, static_cast<double>(late)) - 1.0)).masked_fill(old.isfinite().logical_not(), 0.0);
   return scores.index_copy(1, ends, old + gain);
 }

@@ -365,23 +365,28 @@ class BatchRun {
     return answers;
   }
 
-  // A prompt that leaves no room is its own line's trouble; when it is the only one, or all are so, the options are wrong.
+  // A prompt that leaves no room is its own line's trouble; where there is nothing else, the options are wrong.
   void leave_out_long_prompts(std::vector<tokenizers::Encoding>& encodings) {
     std::string trouble;
-    size_t written = 0;
     for (size_t i = 0; i < encodings.size(); ++i) {
       if (encodings[i].ids.empty()) continue;
       const std::string found = prompt_trouble(*bundle_.model, how_, static_cast<int64_t>(encodings[i].ids.size()));
       if (found.empty()) {
-        ++written;
+        any_fits_ = true;
         continue;
       }
       trouble = found;
       encodings[i] = {};
       troubles_.add(sources_[i], "nothing is written for it: " + found);
     }
-    written_ += static_cast<int64_t>(written);
-    if (written_ == 0 && !trouble.empty()) throw std::invalid_argument(trouble);
+    if (!trouble.empty() && !any_fits_ && done_ == 0 && at_end()) throw std::invalid_argument(trouble);
+  }
+
+  bool at_end() {
+    StreamedText text;
+    if (!next(text)) return true;
+    ahead_ = std::move(text);
+    return false;
   }
 
   Bundle& bundle_;
@@ -394,7 +399,8 @@ class BatchRun {
   std::optional<StreamedText> ahead_;
   std::vector<std::string> texts_, sources_;  // of the window
   Troubles troubles_;
-  int64_t done_ = 0, cut_ = 0, written_ = 0;
+  int64_t done_ = 0, cut_ = 0;
+  bool any_fits_ = false;  // of the prompts so far
 };
 
 }  // namespace text_writing_detail
