@@ -111,6 +111,7 @@ const Task& similarity_task();   // pairs of sentences with a score: Spearman, P
 const Task& embedding_task();    // sentences -> vectors
 const Task& forecasting_task();  // time series: the next steps
 const Task& seq2seq_task();      // texts in pairs: what an encoder-decoder writes for each
+const Task& repair_task();       // patches for faulty programs, ranked and tried (MultiMend)
 const Task& generate_task();     // run only: how a decoder goes on after each text
 const Task& tokenize_task();     // run only: the ids, pieces and offsets of text, with no network
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)
