@@ -62,10 +62,10 @@ struct EmbeddingsImpl : Module {
   Embedding positions = add("position_embeddings", Embedding(cfg.max_position_embeddings, cfg.hidden_size));
 
   // tokens [B, T], token_types [B, T] or undefined; `past` tokens were read before these. `given` [B, T, D] stands for the rows of
-  // the table of words; the tokens then only say the positions.
+  // the table of words; positions then count all tokens, as the reference's do with inputs_embeds.
   Tensor forward(const Tensor& tokens, const Tensor& token_types, int64_t past = 0, const Tensor& given = {}) {
     const int64_t pad = cfg.special.pad;  // its rows are not trained
-    const Tensor place = positions_after_padding(tokens, pad, past);
+    const Tensor place = given.defined() ? at::arange(pad + 1, pad + 1 + tokens.size(1), tokens.options()) : positions_after_padding(tokens, pad, past);
     const Tensor word = given.defined() ? given : at::embedding(words->weight, tokens, pad);
     const Tensor type = token_types.defined() ? types(token_types) : types->weight[0];
     const Tensor x = word + type + at::embedding(positions->weight, place, pad);

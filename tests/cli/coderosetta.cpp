@@ -102,11 +102,12 @@ TEST_CASE("CodeRosetta's four stages: the loss falls in each", "[cli][coderosett
   const std::string langs = "--set options.langs=cpp,cuda --set options.shuffle=false ";
   check_falls(corpus.train("denoise", "start3", "mono", "s3a", langs + "--epochs 12"), 0.5);
   check_falls(corpus.train("denoise", "s3a", "mono", "s3b", langs + "--set options.back_translation=0.5 --epochs 6"), 1.0);
-  check_falls(corpus.train("seq2seq", "s3b", "pairs", "s4", "--epochs 12"), 0.5);
+  check_falls(corpus.train("seq2seq", "s3b", "pairs", "s4", "--epochs 30"), 0.5);
   const auto evaluated = zoo_program("eval " + corpus.at("s4") + " --task seq2seq --data " + corpus.at("pairs/train.tsv") + " --metrics bleu --json --log-level error");
   INFO(evaluated.err);
   REQUIRE(evaluated.code == 0);
-  CHECK(evaluated.json().at("metrics").at("bleu").get<double>() > 40);
+  CHECK(evaluated.json().at("metrics").at("token_accuracy").get<double>() > 0.95);
+  CHECK(evaluated.json().at("metrics").at("bleu").get<double>() > 20);  // the toy tokenizer parts "+=" and "__global__"
 }
 
 TEST_CASE("denoising says what it lacks", "[cli][coderosetta]") {
@@ -119,7 +120,8 @@ TEST_CASE("denoising says what it lacks", "[cli][coderosetta]") {
     CHECK_THAT(outcome.err, ContainsSubstring(part));
   };
   fails(corpus.at("mono"), "langs");
-  fails(corpus.at("mono") + " --set options.langs=cpp,fortran", "<FORTRAN>");
+  fails(corpus.at("mono") + " --set options.langs=cpp,fortran", "train.fortran");
+  fails(corpus.at("mono") + " --set options.langs=cpp,cuda --set 'options.start_tokens=<C>,<CUDA>'", "<C>");
   fails(corpus.at("pairs") + " --set options.langs=cpp,cuda", "train.cpp");
   fails(corpus.at("mono") + " --set options.langs=cpp,cuda --set options.drop=2", "drop");
   fails(corpus.at("mono") + " --set options.langs=cpp,cuda --set options.back_translation=3", "back_translation");

@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/prompt_pattern.h"
 #include "app/tasks/task.h"
 #include "app/tasks/text_batches.h"
 #include "models/registry.h"
@@ -96,6 +97,46 @@ TEST_CASE("a network that compares two texts asks for the second", "[code_tasks]
   const Json other = text_classification_task().run(bundle, options).at("predictions")[0];
   CHECK(one.at("probabilities").size() == 2);
   CHECK(one.at("probability") != other.at("probability"));
+}
+
+TEST_CASE("a pattern puts prompts and the mask around texts, and cuts the pair first", "[code_tasks]") {
+  const Folder folder;
+  std::string vocabulary = "[PAD]\n[UNK]\n[SEP]\n[CLS]\n[MASK]\n";
+  for (const char* word : {"int", "x", "y", ";", "the"}) vocabulary += std::string(word) + "\n";
+  Bundle bundle;
+  bundle.spec = "tiny";
+  bundle.entry = &find_entry("zecoler");
+  bundle.config = variant_config(*bundle.entry, "tiny");
+  bundle.tokenizer = tokenizers::load(folder.write("vocab.txt", vocabulary));
+  bundle.config["pattern"] = {"{prompt}", "{text}", "{prompt}", "{pair}", "the", "{prompt}", "{mask}"};
+  const PromptPattern pattern(bundle);
+  const auto one = pattern.encode("int x ;", "y ;", 64);
+  CHECK(one.encoding.ids == std::vector<int64_t>{3, 3, 5, 6, 8, 3, 7, 8, 9, 3, 4, 2});
+  CHECK(one.prompts == std::vector<bool>{false, true, false, false, false, true, false, false, false, true, false, false});
+  CHECK_FALSE(one.cut);
+  CHECK(pattern.encode("int x ;", "y ;", 11).encoding.ids == std::vector<int64_t>{3, 3, 5, 6, 8, 3, 7, 9, 3, 4, 2});
+  CHECK(pattern.encode("int x ;", "y ;", 9).encoding.ids == std::vector<int64_t>{3, 3, 5, 6, 3, 9, 3, 4, 2});  // the pair is gone, then the text
+  CHECK_THROWS_WITH(pattern.encode("int x ;", "y ;", 5), ContainsSubstring("pattern"));
+  const std::vector<std::string> texts{"int x ;", "x"}, pairs{"y ;", "y"};
+  const auto encoded = encode_for(bundle, texts, pairs, 64);
+  const auto batch = pad_texts(encoded, std::vector<int64_t>{0, 1}, 0);
+  CHECK(batch.at("prompt_places").sum(1).equal(at::tensor({3, 3}, at::kLong)));
+  CHECK_FALSE(batch.at("prompt_places")[1][11].item<bool>());
+  CHECK_THROWS_WITH(encode_for(bundle, texts, {}, 64), ContainsSubstring("--pair"));
+  bundle.config["pattern"] = {"{text}", "{mask}"};
+  CHECK_THROWS_WITH(PromptPattern(bundle), ContainsSubstring("prompt_length"));
+}
+
+TEST_CASE("IT5's config is T5 v1.1's", "[code_tasks]") {
+  Json config = Json::parse(R"({"architectures":["T5ForConditionalGeneration"],"d_ff":64,"d_kv":8,"d_model":32,"decoder_start_token_id":0,"dropout_rate":0.1,
+    "eos_token_id":1,"feed_forward_proj":"gated-gelu","initializer_factor":1.0,"is_encoder_decoder":true,"layer_norm_epsilon":1e-06,"model_type":"t5",
+    "num_decoder_layers":8,"num_heads":6,"num_layers":8,"output_past":true,"pad_token_id":0,"relative_attention_num_buckets":32,
+    "tie_word_embeddings":false,"torch_dtype":"float32","transformers_version":"4.9.2","use_cache":true,"vocab_size":100})");
+  const auto model = make_from_config(config);
+  CHECK(model->named_parameters().contains("lm_head.weight"));
+  CHECK(model->named_parameters().contains("encoder.block.7.layer.1.DenseReluDense.wi_1.weight"));
+  CHECK(model->named_parameters()["lm_head.weight"].data_ptr() != model->named_parameters()["shared.weight"].data_ptr());
+  CHECK(variant_config(find_entry("it5"), "it5-small").at("num_layers") == 8);
 }
 
 TEST_CASE("the base of a network is found under its detector's prefix", "[code_tasks]") {
