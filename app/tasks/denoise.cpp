@@ -3,12 +3,10 @@
 #include <ATen/ATen.h>
 #include <spdlog/spdlog.h>
 
-#include <cmath>
-#include <fstream>
+#include <map>
 
 #include "app/cli.h"
 #include "app/engine/generation.h"
-#include "app/tasks/classification_metrics.h"
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/token_noise.h"
@@ -80,15 +78,6 @@ std::vector<bool> keyword_ids(const tokenizers::Tokenizer& tokenizer, const std:
   return keyword;
 }
 
-std::vector<std::string> read_lines(const std::filesystem::path& file, int64_t limit) {
-  data::TextLines lines(file);
-  std::vector<std::string> texts;
-  for (std::string line; (limit <= 0 || static_cast<int64_t>(texts.size()) < limit) && lines.next(line);)
-    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back(line);
-  if (texts.empty()) throw UsageError(file.string() + ": empty; a text a line was expected");
-  return texts;
-}
-
 struct Example {
   std::vector<int64_t> ids;  // with the special tokens
   size_t language;
@@ -109,7 +98,7 @@ class Monolingual : public Dataset {
       const auto file = split_file_of(data, options.split, names[i]);
       languages_.push_back({names[i], start_token(bundle, options.options, names, i), std::vector<double>(static_cast<size_t>(tokenizer_.vocab_size()), 0.0),
                             keyword_ids(tokenizer_, keywords_of(names[i], options.options))});
-      add(read_lines(file, options.limit), i);
+      add(read_text_lines(file, options.limit), i);
     }
   }
   int64_t size() const override { return static_cast<int64_t>(examples_.size()); }
@@ -259,27 +248,6 @@ Tensors from_translations(Model& model, const Tensors& batch) {
   return moved;
 }
 
-class RestoredMetrics : public Metrics {
- public:
-  void add(const Tensors& outputs, const Tensors& batch, std::span<const int64_t>) override {
-    const at::NoGradGuard no_grad;
-    const at::Tensor logits = outputs.at("logits").flatten(0, 1).to(at::kFloat);
-    const at::Tensor labels = batch.at("labels").to(logits.device()).flatten();
-    loss_sum_ += at::cross_entropy_loss(logits, labels, {}, at::Reduction::None, -100).sum(at::kDouble).item<double>();
-    right_ += logits.argmax(-1).eq(labels).sum().item<int64_t>();
-    tokens_ += labels.ge(0).sum().item<int64_t>();
-    texts_ += batch.at("labels").size(0);
-  }
-  Json result() const override {
-    const double count = static_cast<double>(std::max<int64_t>(tokens_, 1));
-    return {{"loss", loss_sum_ / count}, {"token_accuracy", static_cast<double>(right_) / count}, {"tokens", tokens_}, {"samples", texts_}};
-  }
-
- private:
-  double loss_sum_ = 0;
-  int64_t right_ = 0, tokens_ = 0, texts_ = 0;
-};
-
 class Denoise : public Task {
  public:
   std::string name() const override { return "denoise"; }
@@ -293,11 +261,9 @@ class Denoise : public Task {
   Tensors forward(Model& model, const Tensors& batch) const override {
     return model.forward(batch.count("foreign_start") ? from_translations(model, batch) : batch);
   }
-  at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
-    return classification_loss(outputs.at("logits"), batch.at("labels"), options);
-  }
-  double loss_terms(const Tensors& batch) const override { return static_cast<double>(batch.at("labels").ge(0).sum().item<int64_t>()); }
-  std::unique_ptr<Metrics> metrics(const Bundle&) const override { return std::make_unique<RestoredMetrics>(); }
+  at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override { return seq2seq_task().loss(outputs, batch, options); }
+  double loss_terms(const Tensors& batch) const override { return seq2seq_task().loss_terms(batch); }
+  std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override { return seq2seq_task().metrics(bundle); }
   Json run(Bundle&, const RunOptions&) const override {
     throw UsageError("task denoise trains networks (zoo train) and measures them (zoo eval); to translate with one: zoo run --task seq2seq --option decoder_start_token_id=ID");
   }

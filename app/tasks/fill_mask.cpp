@@ -11,7 +11,6 @@
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
 #include "app/tasks/token_noise.h"
-#include "data/text_lines.h"
 
 namespace zoo::app {
 namespace fill_mask_detail {
@@ -194,16 +193,6 @@ PredictionForms forms_of(Json predictions) {
   return forms;
 }
 
-std::vector<std::string> read_lines(const std::filesystem::path& file, int64_t limit) {
-  data::TextLines lines(file);
-  std::vector<std::string> texts;
-  std::string line;
-  while ((limit <= 0 || static_cast<int64_t>(texts.size()) < limit) && lines.next(line))
-    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back(line);
-  if (texts.empty()) throw UsageError(file.string() + ": empty; lines of text were expected");
-  return texts;
-}
-
 class FillMask : public Task {
  public:
   std::string name() const override { return "fill_mask"; }
@@ -212,7 +201,7 @@ class FillMask : public Task {
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".txt"});
-    return std::make_unique<Lines>(bundle, file.split, read_lines(file.path, options.limit),
+    return std::make_unique<Lines>(bundle, file.split, read_text_lines(file.path, options.limit),
                                    text_limit(bundle, options.options), options.options.value("whole_words", false));
   }
 

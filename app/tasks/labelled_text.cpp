@@ -11,6 +11,7 @@
 #include "app/cli.h"
 #include "data/csv.h"
 #include "data/jsonl.h"
+#include "data/text_lines.h"
 #include "models/names.h"
 
 namespace zoo::app {
@@ -274,6 +275,15 @@ SplitFile split_file(const std::filesystem::path& data, const std::string& split
                    "'; looked for " + join(detail::split_names(split.empty() ? "test" : split)) + " with " +
                    join(extensions) + ", found " +
                    (files.empty() ? "none of these" : detail::first_few(files)));
+}
+
+std::vector<std::string> read_text_lines(const std::filesystem::path& file, int64_t limit) {
+  data::TextLines lines(file);
+  std::vector<std::string> texts;
+  for (std::string line; (limit <= 0 || static_cast<int64_t>(texts.size()) < limit) && lines.next(line);)
+    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back(line);
+  if (texts.empty()) throw UsageError(file.string() + ": empty; lines of text were expected");
+  return texts;
 }
 
 bool clone_texts_of(const std::filesystem::path& data) {

@@ -23,6 +23,9 @@ struct SplitFile {
 SplitFile split_file(const std::filesystem::path& data, const std::string& split,
                      const std::vector<std::string>& extensions);
 
+// The lines of a text file that are not blank, at most `limit` (0: all). Throws UsageError when there are none.
+std::vector<std::string> read_text_lines(const std::filesystem::path& file, int64_t limit);
+
 struct LabelledTexts {
   std::string file;                       // for messages
   std::vector<std::string> texts, pairs;  // pairs is empty when there is no second text

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "app/files.h"
+#include "app/tasks/repair_bugs.h"
 #include "models/model.h"
 
 namespace zoo::app {
@@ -75,13 +76,6 @@ for arguments, wanted in cases:
 print("\nRESULT yes", passed, failed, slow)
 )PY";
 
-std::string file_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 void write_file(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
   file << text;
@@ -98,7 +92,7 @@ int64_t lines_in(const fs::path& path) {
 void copy_programs(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
   for (const auto& item : fs::directory_iterator(from))
-    if (item.path().extension() == ".py") write_file(to / item.path().filename(), file_text(item.path()));
+    if (item.path().extension() == ".py") write_file(to / item.path().filename(), program_text(item.path()));
   write_file(to / "__init__.py", "");
 }
 
@@ -129,7 +123,7 @@ bool PythonTests::has(const std::string& name) const {
 TestOutcome PythonTests::run(const std::string& name, const std::string& source) {
   namespace d = python_tests_detail;
   const auto place = scratch_ / "programs" / (name + ".py");
-  const std::string before = d::file_text(place);
+  const std::string before = program_text(place);
   d::write_file(place, source);
   std::error_code error;
   const TestOutcome outcome = std::filesystem::exists(cases_ / (name + ".json"), error) ? run_cases(name) : run_script(name);

@@ -5,9 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
-#include <sstream>
 
 #include "app/cli.h"
 #include "app/engine/generation.h"
@@ -158,14 +156,6 @@ Written write_for(Bundle& bundle, const Hunk& hunk, const Settings& settings, co
 }
 
 // ---- trying ----
-
-std::string program_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error(path.string() + ": cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 Json outcome_json(const TestOutcome& outcome) {
   return {{"passed", outcome.passed}, {"failed", outcome.failed}, {"loads", outcome.loads}, {"timed_out", outcome.timed_out}, {"plausible", outcome.plausible()}};

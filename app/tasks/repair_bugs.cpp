@@ -17,28 +17,10 @@ using Lines = std::vector<std::string>;  // with their ends
 
 constexpr int64_t kAround = 3;  // lines of context where there is no function
 
-Lines lines_of(const std::string& text) {
-  Lines lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end;
-  }
-  return lines;
-}
-
 std::string joined(const Lines& lines, size_t begin, size_t end) {
   std::string text;
   for (size_t i = begin; i < std::min(end, lines.size()); ++i) text += lines[i];
   return text;
-}
-
-std::string file_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error(path.string() + ": cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 bool blank(const std::string& line) { return line.find_first_not_of(" \t\r\n\f") == std::string::npos; }
@@ -165,6 +147,24 @@ std::string single_blanks(const std::string& text) {
   return result;
 }
 
+std::string program_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error(path.string() + ": cannot be read");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> lines_with_ends(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end;
+  }
+  return lines;
+}
+
 std::string without_comments(const std::string& python) {
   std::string result;
   bool line_begins = true;  // nothing but blanks so far
@@ -217,9 +217,9 @@ std::vector<Bug> compare_programs(const std::filesystem::path& buggy, const std:
   for (const auto& item : d::fs::directory_iterator(buggy)) {
     const std::string name = item.path().stem().string();
     if (item.path().extension() != ".py" || name.ends_with("_test") || !d::fs::exists(correct / item.path().filename())) continue;
-    const std::string text = d::file_text(item.path());
-    const d::Lines source = d::lines_of(text), bare = d::lines_of(without_comments(text));
-    Bug bug{name, d::differences(bare, d::lines_of(without_comments(d::file_text(correct / item.path().filename()))))};
+    const std::string text = program_text(item.path());
+    const d::Lines source = lines_with_ends(text), bare = lines_with_ends(without_comments(text));
+    Bug bug{name, d::differences(bare, lines_with_ends(without_comments(program_text(correct / item.path().filename()))))};
     for (Hunk& hunk : bug.hunks) d::add_context(hunk, source, bare);
     if (!bug.hunks.empty()) bugs.emplace(name, std::move(bug));
   }
@@ -241,7 +241,7 @@ std::vector<std::string> lines_to_search(const Hunk& hunk) {
   };
   std::vector<std::string> lines;
   std::set<std::string> seen{single_blanks(hunk.removed)};
-  for (const auto& line : repair_bugs_detail::lines_of(hunk.before + "\n" + hunk.after)) {
+  for (const auto& line : lines_with_ends(hunk.before + "\n" + hunk.after)) {
     std::string one = single_blanks(line);
     if (telling(one) && seen.insert(one).second) lines.push_back(std::move(one));
   }

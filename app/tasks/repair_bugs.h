@@ -42,6 +42,11 @@ std::string repair_input(const std::string& prefix, const Hunk& hunk, const std:
 // and the removed line itself.
 std::vector<std::string> lines_to_search(const Hunk& hunk);
 
+// A whole file. Throws std::runtime_error when it cannot be read.
+std::string program_text(const std::filesystem::path& file);
+// With their ends.
+std::vector<std::string> lines_with_ends(const std::string& text);
+
 // Every run of white space one blank, none at the ends.
 std::string single_blanks(const std::string& text);
 

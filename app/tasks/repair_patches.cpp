@@ -12,16 +12,6 @@ std::string stripped(const std::string& text) {
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end;
-  }
-  return lines;
-}
-
 std::string indentation(const std::string& line) { return line.substr(0, std::min(line.find_first_not_of(" \t"), line.size())); }
 
 void insert(std::vector<std::string>& lines, const Hunk& hunk, const std::string& text) {
@@ -67,7 +57,7 @@ std::vector<Patch> assemble_patches(const std::vector<std::vector<Candidate>>& o
 }
 
 std::string apply_patch(const std::string& source, const std::vector<Hunk>& hunks, const std::vector<std::string>& texts) {
-  auto lines = repair_patches_detail::lines_of(source);
+  auto lines = lines_with_ends(source);
   std::vector<size_t> order(hunks.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return hunks[a].start > hunks[b].start; });
