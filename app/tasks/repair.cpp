@@ -148,7 +148,8 @@ Written write_for(Bundle& bundle, const Hunk& hunk, const Settings& settings, co
   written.input = without_end(tokenizer, repair_input(settings.prefix, hunk, written.retrieved));
   const auto encodings = encode_texts(tokenizer, std::vector<std::string>{written.input}, {}, limit);
   std::vector<std::pair<std::string, double>> texts;
-  for (const auto& one : generate(*bundle.model, to_device(pad_encodings(encodings, pad_id_of(bundle)), bundle.device), how).front())
+  const auto results = generate(*bundle.model, to_device(pad_encodings(encodings, pad_id_of(bundle)), bundle.device), how);
+  for (const auto& one : results.front())
     texts.emplace_back(tokenizer.decode(one.ids, /*skip_special=*/true), one.score);
   written.candidates = rank_candidates(texts, hunk);
   if (static_cast<int64_t>(written.candidates.size()) > settings.candidates) written.candidates.resize(static_cast<size_t>(settings.candidates));
@@ -250,17 +251,22 @@ std::string line_of(const Json& bug) {
 
 // ---- training: what was there and what came instead, with its surroundings ----
 
+// The table of a split, and its name; of a folder without a wish the first of test, validation, train.
+std::pair<fs::path, std::string> table_of(const fs::path& data, const std::string& split) {
+  std::error_code error;
+  if (!fs::is_directory(data, error)) {
+    if (!fs::is_regular_file(data, error)) throw UsageError(data.string() + ": no such file or folder");
+    return {data, ""};
+  }
+  for (const std::string& name : split.empty() ? std::vector<std::string>{"test", "validation", "train"} : std::vector<std::string>{split})
+    for (const char* ending : {".jsonl", ".csv", ".tsv"})
+      if (fs::is_regular_file(data / (name + ending), error)) return {data / (name + ending), name};
+  throw UsageError(data.string() + ": no " + (split.empty() ? "test" : split) + ".jsonl, .csv or .tsv with columns rem, add, context");
+}
+
 // Columns rem, add, context (MultiMend's own data sets) -> texts in pairs, as train_model.py makes them.
 TextPairs training_pairs(const fs::path& data, const std::string& split, const Json& options, int64_t limit) {
-  fs::path file = data;
-  std::error_code error;
-  if (fs::is_directory(data, error)) {
-    for (const char* ending : {".jsonl", ".csv", ".tsv"})
-      if (fs::is_regular_file(data / ((split.empty() ? "test" : split) + ending), error)) file = data / ((split.empty() ? "test" : split) + ending);
-    if (file == data) throw UsageError(data.string() + ": no " + (split.empty() ? "test" : split) + ".jsonl, .csv or .tsv with columns rem, add, context");
-  } else if (!fs::is_regular_file(data, error)) {
-    throw UsageError(data.string() + ": no such file or folder");
-  }
+  const auto [file, found] = table_of(data, split);
   data::TableOptions read;
   read.limit = limit;
   const data::Table table = data::read_table(file, read);
@@ -268,7 +274,7 @@ TextPairs training_pairs(const fs::path& data, const std::string& split, const J
   const auto context = table.find_column("context");
   TextPairs pairs;
   pairs.file = file.string();
-  pairs.split = fs::is_directory(data, error) ? split : "";
+  pairs.split = found;
   const std::string prefix = text_option(options, "language", "Python");
   for (const auto& row : table.rows) {
     Hunk hunk;

@@ -17,7 +17,9 @@ std::string indentation(const std::string& line) { return line.substr(0, std::mi
 void insert(std::vector<std::string>& lines, const Hunk& hunk, const std::string& text) {
   const auto count = static_cast<int64_t>(lines.size());
   const int64_t at = std::clamp<int64_t>(hunk.length > 0 ? hunk.start - 1 : hunk.start, 0, count), end = std::min(count, at + hunk.length);
-  const std::string indent = at < count ? indentation(lines[static_cast<size_t>(at)]) : "";
+  // As the reference: the known repair's indentation, where there is one.
+  const bool known = hunk.known && hunk.added.find_first_not_of(" \t\r\n") != std::string::npos;
+  const std::string indent = known ? indentation(hunk.added) : at < count ? indentation(lines[static_cast<size_t>(at)]) : "";
   lines.erase(lines.begin() + at, lines.begin() + end);
   if (!text.empty()) lines.insert(lines.begin() + at, indent + text + "\n");
 }

@@ -31,8 +31,8 @@ struct Patch {
 // score.
 std::vector<Patch> assemble_patches(const std::vector<std::vector<Candidate>>& of_hunks);
 
-// The file with the hunks replaced, the last one first so that line numbers hold. A patch stands with the indentation of the line that
-// it replaces, or, where lines are only added, of the line after.
+// The file with the hunks replaced, the last one first so that line numbers hold. A patch stands with the indentation of the known
+// repair (as in the reference); where that is not known, of the line that it replaces, or, where lines are only added, of the line after.
 std::string apply_patch(const std::string& source, const std::vector<Hunk>& hunks, const std::vector<std::string>& texts);
 
 // Where no text fits all hunks: hunk after hunk the candidate that lets the fewest tests fail, if that is fewer than before.

@@ -106,7 +106,7 @@ TEST_CASE("CodeRosetta's four stages: the loss falls in each", "[cli][coderosett
   const auto evaluated = zoo_program("eval " + corpus.at("s4") + " --task seq2seq --data " + corpus.at("pairs/train.tsv") + " --metrics bleu --json --log-level error");
   INFO(evaluated.err);
   REQUIRE(evaluated.code == 0);
-  CHECK(evaluated.json().at("metrics").at("token_accuracy").get<double>() > 0.95);
+  CHECK(evaluated.json().at("metrics").at("token_accuracy").get<double>() > 0.9);
   CHECK(evaluated.json().at("metrics").at("bleu").get<double>() > 20);  // the toy tokenizer parts "+=" and "__global__"
 }
 
