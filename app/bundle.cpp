@@ -75,10 +75,10 @@ void forgive(const Entry& entry, weights::LoadReport& report) {
   std::erase_if(report.missing, listed(entry, "optional"));
 }
 
-weights::LoadOptions strict_options(const Entry& entry, Model& model, const std::optional<at::ScalarType>& dtype) {
+weights::LoadOptions strict_options(const Entry& entry, const Json& config, Model& model, const std::optional<at::ScalarType>& dtype) {
   weights::LoadOptions strict;
   strict.layouts = layouts_of(entry);
-  strict.base_prefix = card(entry.name).value("base_prefix", "");
+  strict.base_prefix = base_prefix_of(entry, config);
   strict.dtype = dtype;
   strict.adapt = [&model](const std::string& key, const at::Tensor& from_file, at::IntArrayRef wanted) {
     return model.adapt(key, from_file, wanted);
@@ -89,9 +89,9 @@ weights::LoadOptions strict_options(const Entry& entry, Model& model, const std:
 using Keys = std::set<std::string>;  // of tensors that adapters bring, so that the base need not have them
 
 // What may be missing or of another shape, given what is: all of it must lie in the head, unless the user said more.
-weights::LoadOptions relaxed_options(const Entry& entry, const Model& model, const weights::LoadReport& seen,
+weights::LoadOptions relaxed_options(const Entry& entry, const Json& config, const Model& model, const weights::LoadReport& seen,
                                      const BundleOptions& wanted, const Keys& brought, weights::LoadOptions options) {
-  const auto head = [&](const std::string& key) { return in_head(entry, model, key); };
+  const auto head = [&](const std::string& key) { return in_head(entry, config, model, key); };
   const auto comes = [&](const std::string& key) { return brought.count(key) > 0; };
   const auto mismatches = [&](const auto& test) {
     return std::all_of(seen.mismatched.begin(), seen.mismatched.end(), [&](const auto& item) { return test(item.key); });
@@ -112,15 +112,15 @@ void forget_brought(const Keys& brought, weights::LoadReport& report) {
 
 // First strictly. What does not fit then decides whether the model needs fresh values at all: giving them to a network
 // that its file fills completely would cost time and memory for nothing.
-weights::LoadReport load_weights(const Entry& entry, Model& model, const weights::Checkpoint& checkpoint, const BundleOptions& wanted,
-                                 const Keys& brought, const std::optional<at::ScalarType>& dtype) {
-  const auto strict = strict_options(entry, model, dtype);
+weights::LoadReport load_weights(const Entry& entry, const Json& config, Model& model, const weights::Checkpoint& checkpoint,
+                                 const BundleOptions& wanted, const Keys& brought, const std::optional<at::ScalarType>& dtype) {
+  const auto strict = strict_options(entry, config, model, dtype);
   try {
     return weights::load(model, checkpoint, strict);
   } catch (const weights::LoadError& error) {
     weights::LoadReport seen = error.report;
     forgive(entry, seen);
-    auto relaxed = relaxed_options(entry, model, seen, wanted, brought, strict);
+    auto relaxed = relaxed_options(entry, config, model, seen, wanted, brought, strict);
     if (!seen.ok(relaxed)) {
       const bool outside_head = wanted.reinit_head && !seen.mismatched.empty() && !relaxed.reinit_mismatched;
       if (!outside_head) throw weights::LoadError(seen);
@@ -199,7 +199,7 @@ std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
 
 Keys brought_by(const AdapterPlan& plan, const Bundle& bundle) {
   Keys keys;
-  for (const auto& item : plan.items) keys.merge(kept_keys(*bundle.entry, *bundle.model, item.adapter));
+  for (const auto& item : plan.items) keys.merge(kept_keys(bundle, item.adapter));
   return keys;
 }
 
@@ -212,7 +212,7 @@ Bundle from_folder(const AdapterPlan& plan, const BundleOptions& options, const 
   if (!plan.empty()) bundle.config = adapted_config(plan, bundle.config, !options.task.empty());
   const auto checkpoint = weights::Checkpoint::open(bundle.folder);
   build_model(bundle, options, config_file.string());
-  bundle.report = load_weights(*bundle.entry, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
+  bundle.report = load_weights(*bundle.entry, bundle.config, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
   const fs::path preprocessor = plan.folder_with("preprocessor_config.json") / "preprocessor_config.json";
   bundle.preprocessor = on_disk(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
   bundle.tokenizer = load_tokenizer(bundle.folder);

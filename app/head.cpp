@@ -50,11 +50,11 @@ std::vector<std::string> head_prefixes(const Entry& entry) {
   return card(entry.name).value("head", Json::array()).get<std::vector<std::string>>();
 }
 
-bool in_head(const Entry& entry, const Model& model, const std::string& key) {
+bool in_head(const Entry& entry, const Json& config, const Model& model, const std::string& key) {
   for (const auto& prefix : head_prefixes(entry)) {
     if (head_detail::starts_with(key, prefix)) return true;
   }
-  const std::string base = card(entry.name).value("base_prefix", "");
+  const std::string base = base_prefix_of(entry, config);
   if (base.empty()) return false;
   if (head_detail::starts_with(key, "pooler.") || head_detail::starts_with(key, base + ".pooler.")) return true;
   return model.named_children().contains(base) && !head_detail::starts_with(key, base + ".");

@@ -19,7 +19,7 @@ std::vector<std::string> numbered_labels(int64_t count);
 std::vector<std::string> head_prefixes(const Entry& entry);
 // The head is what the card names, the pooler that feeds it, and in a model that holds its base model under a prefix
 // everything outside that prefix.
-bool in_head(const Entry& entry, const Model& model, const std::string& key);
+bool in_head(const Entry& entry, const Json& config, const Model& model, const std::string& key);
 // Whether the head of a network for this task has one output per class ("text_classification", not "forecasting").
 bool tells_classes(const std::string& task);
 // How many classes the head tells apart; 0 for a network without such a head.

@@ -259,7 +259,7 @@ class Prover {
     }
     weights::LoadOptions options;
     options.layouts = layouts_of(entry_);
-    options.base_prefix = card(entry_.name).value("base_prefix", "");
+    options.base_prefix = base_prefix_of(entry_, config_);
     options.allow_unexpected = true;  // heads that this network does not have
     weights::load(*model_, weights::Checkpoint::open(weights_), options);
   }

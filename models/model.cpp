@@ -1,11 +1,17 @@
 #include "models/model.h"
 
+#include <set>
 #include <stdexcept>
 
 #include "models/blocks/transposed_linear.h"
 #include "models/names.h"
 
 namespace zoo {
+
+at::Tensor optional_input(const Tensors& inputs, const char* name) {
+  const auto found = inputs.find(name);
+  return found == inputs.end() ? at::Tensor() : found->second;
+}
 
 void Model::init_modules() {
   for (const auto& module : modules(/*include_self=*/false)) {
@@ -47,7 +53,8 @@ void check_inputs(const std::string& model, const std::vector<InputSpec>& specs,
     const std::string wanted = "[" + join(spec.shape) + "] " + spec.dtype;
     const auto found = inputs.find(spec.name);
     if (found == inputs.end()) {
-      if (spec.name == "mask" || spec.name == "token_types" || spec.name == "series_time" || spec.name == "future_time") continue;
+      static const std::set<std::string> may_lack = {"mask", "pair_mask", "token_types", "series_time", "future_time"};
+      if (may_lack.count(spec.name)) continue;
       std::vector<std::string> given;
       for (const auto& [name, tensor] : inputs) given.push_back(name);
       throw std::invalid_argument(model + ": input '" + spec.name + "' is missing; expected " + wanted + ", given: " + join(given));

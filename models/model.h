@@ -19,11 +19,16 @@ using Json = nlohmann::ordered_json;
 // Inputs:  image [B,C,H,W], volume [B,C,D,H,W], tokens [B,T] int64, token_types [B,T] int64, mask [B,T] bool (true = keep),
 //          series [B,L,C] (the lookback), series_time [B,L,F] and future_time [B,H,F] (calendar features of the lookback and
 //          of the horizon), future_exogenous [B,H,E] (what is known of the future), points [B,N,3], audio [B,S],
-//          features [B,T,F], graph.edges [2,E], labels, target [B,H,C], decoder_tokens [B,U] int64 (what a decoder has read).
+//          features [B,T,F], graph.edges [2,E], labels, target [B,H,C], decoder_tokens [B,U] int64 (what a decoder has read),
+//          pair_tokens [B,T] and pair_mask [B,T] (a second text, for networks that read two apart),
+//          prompt_places [B,T] bool (tokens whose place a learned prompt takes).
 // Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast [B,H,C], audio;
 //          start_logits and end_logits [B,T] (an answer's span);
 //          distribution.{weight,df,loc,scale} [B,H,C,K] (a mixture of K Student-t) beside a forecast.
 using Tensors = std::map<std::string, at::Tensor>;
+
+// The tensor of that name, or an undefined one.
+at::Tensor optional_input(const Tensors& inputs, const char* name);
 
 struct Model : Module {
   // Reads the inputs it knows, ignores the rest, returns its outputs. Safe for concurrent calls in eval mode.
@@ -54,7 +59,7 @@ struct InputSpec {
 };
 
 // Throws std::invalid_argument that names the network, the input, what was given and what is wanted, when one that the
-// network reads is missing, has another number of axes, or another fixed size. Optional: mask, token_types, *_time.
+// network reads is missing, has another number of axes, or another fixed size. Optional: mask, pair_mask, token_types, *_time.
 void check_inputs(const std::string& model, const std::vector<InputSpec>& specs, const Tensors& inputs);
 
 // What the registry knows of one network beyond its JSON card: how to build it and what it eats.

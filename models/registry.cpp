@@ -17,6 +17,7 @@ namespace aquacast { Entry entry(); }
 namespace bart { Entry entry(); }
 namespace bert { Entry entry(); }
 namespace cct { Entry entry(); }
+namespace encoder_decoder { Entry entry(); }
 namespace gpt2 { Entry entry(); }
 namespace informer { Entry entry(); }
 namespace informer_for_prediction { Entry entry(); }
@@ -28,6 +29,7 @@ namespace t5 { Entry entry(); }
 namespace timexer { Entry entry(); }
 namespace tsfm_scaling_laws { Entry entry(); }
 namespace vit { Entry entry(); }
+namespace zecoler { Entry entry(); }
 
 const std::vector<Entry>& registry() {
   static const std::vector<Entry> entries = {
@@ -36,6 +38,7 @@ const std::vector<Entry>& registry() {
       bart::entry(),
       bert::entry(),
       cct::entry(),
+      encoder_decoder::entry(),
       gpt2::entry(),
       informer::entry(),
       informer_for_prediction::entry(),
@@ -47,6 +50,7 @@ const std::vector<Entry>& registry() {
       timexer::entry(),
       tsfm_scaling_laws::entry(),
       vit::entry(),
+      zecoler::entry(),
   };
   return entries;
 }
@@ -72,6 +76,18 @@ std::string text_or_empty(const Json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::string first_architecture(const Json& config) {
+  const auto found = config.find("architectures");
+  const bool named = found != config.end() && found->is_array() && !found->empty() && found->front().is_string();
+  return named ? found->front().get<std::string>() : std::string();
+}
+
+size_t shared_start(const std::string& a, const std::string& b) {
+  size_t n = 0;
+  while (n < a.size() && n < b.size() && a[n] == b[n]) ++n;
+  return n;
+}
+
 }  // namespace
 
 const Json& card(const std::string& name) {
@@ -93,11 +109,7 @@ const Entry& find_entry(const std::string& name) {
 
 const Entry& entry_for_config(const Json& config) {
   if (!config.is_object()) throw std::invalid_argument("config.json is not a JSON object");
-  std::string architecture;
-  if (const auto found = config.find("architectures");
-      found != config.end() && found->is_array() && !found->empty() && found->front().is_string()) {
-    architecture = found->front().get<std::string>();
-  }
+  const std::string architecture = first_architecture(config);
   const std::string type = text_or_empty(config, "model_type");
   std::vector<std::string> known;
   for (const auto& entry : registry()) {
@@ -138,12 +150,16 @@ Json variant_config(const Entry& entry, const std::string& variant) {
 
 std::string task_of(const Entry& entry, const Json& config) {
   const auto& architectures = card(entry.name).at("architectures");
-  const auto found = config.find("architectures");
-  if (found != config.end() && found->is_array() && !found->empty() && found->front().is_string()) {
-    const auto name = found->front().get<std::string>();
-    if (architectures.contains(name)) return architectures.at(name).get<std::string>();
-  }
+  const std::string name = first_architecture(config);
+  if (architectures.contains(name)) return architectures.at(name).get<std::string>();
   return architectures.begin().value().get<std::string>();
+}
+
+std::string base_prefix_of(const Entry& entry, const Json& config) {
+  const Json& known = card(entry.name);
+  const Json single = known.value("base_prefixes", Json::object());
+  const auto found = single.find(first_architecture(config));
+  return found != single.end() ? found->get<std::string>() : known.value("base_prefix", "");
 }
 
 std::vector<std::string> tasks_of(const Entry& entry) {
@@ -156,11 +172,14 @@ std::vector<std::string> tasks_of(const Entry& entry) {
 
 Json config_for_task(const Entry& entry, Json config, const std::string& task) {
   if (task_of(entry, config) == task) return config;
+  const std::string present = first_architecture(config);
+  std::string chosen;
   for (const auto& [name, served] : card(entry.name).at("architectures").items()) {
-    if (served == task) {
-      config["architectures"] = {name};
-      return config;
-    }
+    if (served == task && (chosen.empty() || shared_start(name, present) > shared_start(chosen, present))) chosen = name;
+  }
+  if (!chosen.empty()) {
+    config["architectures"] = {chosen};
+    return config;
   }
   throw std::invalid_argument(entry.name + ": has no head for task '" + task + "'; it serves " + join(tasks_of(entry)));
 }

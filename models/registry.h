@@ -26,7 +26,11 @@ Json variant_config(const Entry& entry, const std::string& variant);
 std::string task_of(const Entry& entry, const Json& config);
 // Every task that some architecture of the network serves, in the card's order.
 std::vector<std::string> tasks_of(const Entry& entry);
-// The config with "architectures" set to the network's architecture for a task; throws when it has none.
+// The name under which an architecture holds its base model ("bert"), empty: none. The card's "base_prefix", or for single
+// architectures its "base_prefixes".
+std::string base_prefix_of(const Entry& entry, const Json& config);
+// The config with "architectures" set to the network's architecture for a task; throws when it has none. Of several, the one whose
+// name begins most like the present one (XLMRobertaForMaskedLM -> XLMRobertaForTokenClassification).
 Json config_for_task(const Entry& entry, Json config, const std::string& task);
 
 // A network with fresh weights: make("bert:tiny") or make("vit"), seeded by LibTorch's default generator.

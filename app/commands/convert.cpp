@@ -4,6 +4,7 @@
 #include <iostream>
 #include <regex>
 
+#include "app/assemble.h"
 #include "app/bundle.h"
 #include "app/cli.h"
 #include "app/engine/peft.h"
@@ -22,7 +23,7 @@ namespace convert_detail {
 struct Options {
   std::string in, out, dtype, max_shard_size, layout = "auto", architecture;
   std::vector<std::string> adapters;  // DIR or DIR:weight
-  bool merge = false, overwrite = false;
+  bool merge = false, assemble = false, overwrite = false;
 };
 
 constexpr uint64_t kDefaultShard = 5'000'000'000;
@@ -211,7 +212,23 @@ int merge(const Options& options, const Common& common) {
   return 0;
 }
 
+// An encoder's folder -> an encoder-decoder's that begins with its weights.
+int assemble_folder(const Options& options, const Common& common) {
+  if (ends_in(options.out, ".safetensors")) throw UsageError("'" + options.out + "': an encoder-decoder is a folder; name one");
+  if (options.merge || !options.adapters.empty() || !options.dtype.empty() || !options.max_shard_size.empty())
+    throw UsageError("--assemble goes without --merge, --adapter, --dtype and --max-shard-size (convert the result)");
+  RunFolder output(options.out, options.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh);
+  const Assembled assembled = assemble(options.in);
+  save_bundle(assembled.bundle, output.path());
+  output.finish();
+  const int64_t parameters = parameter_count(*assembled.bundle.model);
+  if (common.json) print_json({{"out", options.out}, {"from", options.in}, {"loaded", assembled.loaded}, {"fresh", assembled.fresh}, {"parameters", parameters}});
+  else std::cout << options.out << "\n" << assembled.loaded << " tensors from " << options.in << ", " << assembled.fresh.size() << " with fresh values (cross-attention)\n";
+  return 0;
+}
+
 int run(const Options& options, const Common& common) {
+  if (options.assemble) return assemble_folder(options, common);
   const bool adapted = weights::is_adapter_folder(options.in);
   if (adapted && !options.merge) {
     throw UsageError("'" + options.in + "' is an adapter; --merge folds it into its base and writes the whole network");
@@ -246,6 +263,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--adapter", options->adapters, "adapter folder to fold into IN, DIR or DIR:weight (repeatable)")->expected(1)->take_all();
   command.add_option("--layout", options->layout, "auto, none, or the name of one of the network's foreign layouts")->capture_default_str();
   command.add_option("--architecture", options->architecture, "the network, when no config.json says it: bert, BertModel ...");
+  command.add_flag("--assemble", options->assemble, "of an encoder's folder (BERT, RoBERTa): an encoder-decoder whose halves both begin with its weights");
   command.add_flag("--overwrite", options->overwrite, "replace an output that exists");
   return [options, &common] { return run(*options, common); };
 }
@@ -259,6 +277,7 @@ Verb convert_verb() {
           "  zoo convert FOLDER SHARDS --max-shard-size 2GB\n"
           "  zoo convert ADAPTER WHOLE --merge\n"
           "  zoo convert BASE WHOLE --adapter ONE:0.7 --adapter OTHER:0.3\n"
+          "  zoo convert MLM_FOLDER SEQ2SEQ_FOLDER --assemble\n"
           "  zoo convert old.pth new.safetensors --architecture cct --layout DataParallel\n",
           convert_detail::declare};
 }

@@ -110,8 +110,8 @@ Json published(const std::string& spec, const std::string& data_name) {
 Json measure(const std::string& spec, Network& network, const DataSet& set, const Options& options, const Common& common) {
   using Clock = std::chrono::steady_clock;
   if (!on_disk(set.path)) throw UsageError("--data " + set.path + ": no such file or folder");
-  if (!options.metrics.empty() && network.task->name() != "seq2seq")
-    throw UsageError("--metrics is for --task seq2seq and --task score; task " + network.task->name() + " has its own figures");
+  if (!options.metrics.empty() && network.task->name() != "seq2seq" && network.task->name() != "repair")
+    throw UsageError("--metrics is for --task seq2seq, repair and score; task " + network.task->name() + " has its own figures");
   const auto opening = Clock::now();
   const auto data = network.task->open(set.path, network.bundle, data_options(options));
   const double open_seconds = std::chrono::duration<double>(Clock::now() - opening).count();

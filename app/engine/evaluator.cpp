@@ -54,7 +54,7 @@ Evaluation evaluate(const Task& task, Bundle& bundle, const Dataset& dataset, co
   const auto number_of = [&](int64_t round) { return round * ranks.size() + ranks.rank(); };
   data::Loader loader(number_of(rounds - 1) < batches ? rounds : rounds - 1,
                       [&](int64_t round) { return dataset.get(indices(number_of(round)), /*training=*/false, 0); }, options.workers);
-  const auto metrics = task.metrics(bundle);
+  const auto metrics = task.metrics(bundle, dataset);
   std::optional<Progress> progress;
   if (!options.title.empty()) progress.emplace(options.title, total, "examples");
   MetricsGatherer gatherer(ranks, *metrics);

@@ -56,8 +56,8 @@ bool is_bias(const std::string& key) { return key == "bias" || ends_in(key, ".bi
 // layouts (an adapter that was made on other module names of the same network).
 class Names {
  public:
-  Names(const Entry& entry, const Model& model) : layouts_(layouts_of(entry)), prefix_(card(entry.name).value("base_prefix", "")) {
-    for (const auto& [key, tensor] : tensors_of(model)) keys_.insert(key);
+  explicit Names(const Bundle& bundle) : layouts_(layouts_of(*bundle.entry)), prefix_(base_prefix_of(*bundle.entry, bundle.config)) {
+    for (const auto& [key, tensor] : tensors_of(*bundle.model)) keys_.insert(key);
     if (!prefix_.empty()) prefix_ += '.';
   }
 
@@ -118,7 +118,7 @@ void fill(at::Tensor& to, const at::Tensor& from) {
 
 class Attachment {
  public:
-  Attachment(Bundle& bundle, const weights::Adapter& adapter) : bundle_(bundle), adapter_(adapter), names_(*bundle.entry, *bundle.model) {
+  Attachment(Bundle& bundle, const weights::Adapter& adapter) : bundle_(bundle), adapter_(adapter), names_(bundle) {
     for (auto& found : adaptable_layers(*bundle.model)) layers_.emplace(found.path, found.layer);
     tensors_ = tensors_of(*bundle.model);
   }
@@ -370,8 +370,8 @@ void attach_adapter(Bundle& bundle, const weights::Adapter& adapter, double weig
   if (trained) peft_detail::leave_gradients_to(bundle, bundle.adapters.back());
 }
 
-std::set<std::string> kept_keys(const Entry& entry, const Model& model, const weights::Adapter& adapter) {
-  const peft_detail::Names names(entry, model);
+std::set<std::string> kept_keys(const Bundle& bundle, const weights::Adapter& adapter) {
+  const peft_detail::Names names(bundle);
   std::set<std::string> keys;
   for (const auto& [key, tensor] : adapter.values) keys.insert(names.value(key));
   keys.erase("");

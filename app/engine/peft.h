@@ -36,7 +36,7 @@ void start_adapter(Bundle& bundle, const PeftOptions& options);
 void attach_adapter(Bundle& bundle, const weights::Adapter& adapter, double weight, bool trained);
 
 // The keys of the network that the adapter holds whole.
-std::set<std::string> kept_keys(const Entry& entry, const Model& model, const weights::Adapter& adapter);
+std::set<std::string> kept_keys(const Bundle& bundle, const weights::Adapter& adapter);
 
 // The trained adapter with its present values, under the network's own names.
 weights::Adapter current_adapter(const Bundle& bundle);

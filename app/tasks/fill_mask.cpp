@@ -10,7 +10,7 @@
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
-#include "data/text_lines.h"
+#include "app/tasks/token_noise.h"
 
 namespace zoo::app {
 namespace fill_mask_detail {
@@ -29,62 +29,55 @@ int64_t mask_id_of(const Bundle& bundle) {
   return *id;
 }
 
-// splitmix64: the whole choice for one example follows from (seed, index), whatever the batch or thread.
-class Dice {
- public:
-  Dice(uint64_t seed, int64_t index) : state_(seed * 0xD1342543DE82EF95u + static_cast<uint64_t>(index)) {
-    next();
-  }
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-  int64_t below(int64_t count) {
-    return std::min<int64_t>(count - 1, static_cast<int64_t>(uniform() * static_cast<double>(count)));
-  }
-
- private:
-  uint64_t next() {
-    uint64_t x = state_ += 0x9E3779B97F4A7C15u;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-  }
-  uint64_t state_;
-};
-
 struct Masking {
   int64_t mask, vocabulary;
+  bool whole_words = false;
 };
 
-// Hides tokens in place and returns what stood there, kIgnored elsewhere. At least one token of every text is
-// chosen, so that no text is without a loss.
+// The places of the tokens of each word; every token is one of its own without whole_words. Special tokens are left out.
+std::vector<std::vector<size_t>> units_of(const tokenizers::Encoding& encoding, bool whole_words) {
+  std::vector<std::vector<size_t>> units;
+  int64_t word = -1;
+  for (size_t t = 0; t < encoding.ids.size(); ++t) {
+    if (encoding.special[t]) continue;
+    if (units.empty() || !whole_words || encoding.word_ids[t] != word) units.emplace_back();
+    units.back().push_back(t);
+    word = encoding.word_ids[t];
+  }
+  return units;
+}
+
+// Hides tokens in place and returns what stood there, kIgnored elsewhere. At least one token (or word) of every text is chosen, so
+// that no text is without a loss. Words are always hidden behind mask tokens (CodeRosetta's collator).
 std::vector<int64_t> hide_tokens(tokenizers::Encoding& encoding, const Masking& masking, Dice dice) {
   std::vector<int64_t> labels(encoding.ids.size(), kIgnored);
-  std::vector<size_t> places;
-  for (size_t t = 0; t < encoding.ids.size(); ++t)
-    if (!encoding.special[t]) places.push_back(t);
-  if (places.empty()) return labels;
-  const size_t forced = places[dice.below(static_cast<int64_t>(places.size()))];
+  const auto units = units_of(encoding, masking.whole_words);
+  if (units.empty()) return labels;
+  const size_t forced = static_cast<size_t>(dice.below(static_cast<int64_t>(units.size())));
   std::vector<size_t> chosen;
-  for (const size_t t : places)
-    if (dice.uniform() < kMaskedShare) chosen.push_back(t);
+  for (size_t unit = 0; unit < units.size(); ++unit)
+    if (dice.uniform() < kMaskedShare) chosen.push_back(unit);
   if (chosen.empty()) chosen.push_back(forced);
-  for (const size_t t : chosen) {
-    labels[t] = encoding.ids[t];
-    const double kind = dice.uniform();
-    if (kind < kReplacedByMask)
-      encoding.ids[t] = masking.mask;
-    else if (kind < kReplaced)
-      encoding.ids[t] = dice.below(masking.vocabulary);
+  for (const size_t unit : chosen) {
+    const double kind = masking.whole_words ? 0.0 : dice.uniform();
+    for (const size_t t : units[unit]) {
+      labels[t] = encoding.ids[t];
+      if (kind < kReplacedByMask)
+        encoding.ids[t] = masking.mask;
+      else if (kind < kReplaced)
+        encoding.ids[t] = dice.below(masking.vocabulary);
+    }
   }
   return labels;
 }
 
 class Lines : public Dataset {
  public:
-  Lines(const Bundle& bundle, std::string split, std::vector<std::string> texts, int64_t max_length)
+  Lines(const Bundle& bundle, std::string split, std::vector<std::string> texts, int64_t max_length, bool whole_words)
       : split_(std::move(split)),
         texts_(std::move(texts)),
         pad_(pad_id_of(bundle)),
-        masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size()} {
+        masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size(), whole_words} {
     masking_.vocabulary =
         std::min(masking_.vocabulary, bundle.config.value("vocab_size", masking_.vocabulary));
     encodings_ = encode_texts(tokenizer_of(bundle), texts_, {}, max_length);
@@ -200,16 +193,6 @@ PredictionForms forms_of(Json predictions) {
   return forms;
 }
 
-std::vector<std::string> read_lines(const std::filesystem::path& file, int64_t limit) {
-  data::TextLines lines(file);
-  std::vector<std::string> texts;
-  std::string line;
-  while ((limit <= 0 || static_cast<int64_t>(texts.size()) < limit) && lines.next(line))
-    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back(line);
-  if (texts.empty()) throw UsageError(file.string() + ": empty; lines of text were expected");
-  return texts;
-}
-
 class FillMask : public Task {
  public:
   std::string name() const override { return "fill_mask"; }
@@ -218,8 +201,8 @@ class FillMask : public Task {
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".txt"});
-    return std::make_unique<Lines>(bundle, file.split, read_lines(file.path, options.limit),
-                                   text_limit(bundle, options.options));
+    return std::make_unique<Lines>(bundle, file.split, read_text_lines(file.path, options.limit),
+                                   text_limit(bundle, options.options), options.options.value("whole_words", false));
   }
 
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& /*options*/) const override {

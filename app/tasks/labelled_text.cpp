@@ -10,14 +10,16 @@
 
 #include "app/cli.h"
 #include "data/csv.h"
+#include "data/jsonl.h"
+#include "data/text_lines.h"
 #include "models/names.h"
 
 namespace zoo::app {
 namespace labelled_text_detail {
 
 using Names = std::vector<std::string>;
-const Names kTextColumns{"sentence", "text", "sentence1", "text1", "premise", "question"};
-const Names kPairColumns{"sentence2", "text2", "text_pair", "hypothesis", "answer"};
+const Names kTextColumns{"sentence", "text", "sentence1", "text1", "premise", "question", "func", "func1", "code", "code1"};
+const Names kPairColumns{"sentence2", "text2", "text_pair", "hypothesis", "answer", "func2", "code2"};
 const Names kLabelColumns{"label", "labels", "class", "category", "target"};
 
 std::string lowered(std::string text) {
@@ -202,6 +204,49 @@ LabelIds define_labels(const std::map<std::string, int64_t>& labels) {
   return result;
 }
 
+// One blank for every run of white space, none at the ends: Python's " ".join(text.split()) for ASCII.
+std::string single_spaced(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const bool blank = std::isspace(static_cast<unsigned char>(c)) || (c >= 0x1c && c <= 0x1f);
+    if (!blank) result += c;
+    else if (!result.empty() && result.back() != ' ') result += ' ';
+  }
+  if (!result.empty() && result.back() == ' ') result.pop_back();
+  return result;
+}
+
+// CodeXGLUE's clones (read_clone_examples in CodeT5/_utils.py).
+LabelledTexts read_clones(const std::filesystem::path& file, int64_t limit) {
+  std::map<std::string, std::string> functions;
+  const auto code = file.parent_path() / "data.jsonl";
+  for (const auto& row : data::read_jsonl(code)) {
+    const auto function = row.value.find("func"), index = row.value.find("idx");
+    if (function == row.value.end() || index == row.value.end() || !function->is_string())
+      throw UsageError(code.string() + ": line " + std::to_string(row.line) + ": no \"func\" and \"idx\"; both were expected");
+    functions[index->is_string() ? index->get<std::string>() : index->dump()] = single_spaced(function->get<std::string>());
+  }
+  data::CsvReader lines(file, '\t');
+  LabelledTexts result;
+  result.file = file.string();
+  int64_t unknown = 0;
+  for (std::vector<std::string> record; lines.next(record);) {
+    if (record.size() != 3)
+      throw UsageError(result.file + ": line " + std::to_string(lines.line()) + ": " + std::to_string(record.size()) +
+                       " fields; two indices of data.jsonl and a label were expected, with tabs between");
+    const auto first = functions.find(record[0]), second = functions.find(record[1]);
+    if (first == functions.end() || second == functions.end()) { ++unknown; continue; }
+    result.texts.push_back(first->second);
+    result.pairs.push_back(second->second);
+    result.labels.push_back(record[2] == "0" ? "0" : "1");
+    result.lines.push_back(lines.line());
+    if (limit > 0 && static_cast<int64_t>(result.texts.size()) == limit) break;
+  }
+  if (unknown > 0) spdlog::warn("{}: {} pairs name functions that data.jsonl lacks; they are left out", result.file, unknown);
+  if (result.texts.empty()) throw UsageError(result.file + ": no pairs of functions that data.jsonl has");
+  return result;
+}
+
 size_t end_of_text(const std::string& text) { return text.find_last_not_of(" \t\r\n") + 1; }
 
 }  // namespace labelled_text_detail
@@ -232,8 +277,25 @@ SplitFile split_file(const std::filesystem::path& data, const std::string& split
                    (files.empty() ? "none of these" : detail::first_few(files)));
 }
 
+std::vector<std::string> read_text_lines(const std::filesystem::path& file, int64_t limit) {
+  data::TextLines lines(file);
+  std::vector<std::string> texts;
+  for (std::string line; (limit <= 0 || static_cast<int64_t>(texts.size()) < limit) && lines.next(line);)
+    if (line.find_first_not_of(" \t") != std::string::npos) texts.push_back(line);
+  if (texts.empty()) throw UsageError(file.string() + ": empty; lines of text were expected");
+  return texts;
+}
+
+bool clone_texts_of(const std::filesystem::path& data) {
+  std::error_code error;
+  const bool folder = std::filesystem::is_directory(data, error);
+  return (folder || data.extension() == ".txt") && std::filesystem::is_regular_file((folder ? data : data.parent_path()) / "data.jsonl", error);
+}
+
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& given, int64_t limit) {
   namespace detail = labelled_text_detail;
+  if (file.extension() == ".txt" && clone_texts_of(file)) return detail::read_clones(file, limit);
+  const bool single = given.is_object() && given.value("single_spaces", false);
   const Json options = detail::single_column_options(given);
   data::Table table = detail::read_either(file, options, limit);
   if (table.rows.empty())
@@ -248,8 +310,9 @@ LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json&
     if (row[label].empty())
       throw UsageError(result.file + ": line " + std::to_string(table.lines[i]) + ": no label in column '" +
                        table.columns[label] + "'");
-    result.texts.push_back(std::move(row[text]));
-    if (columns.pair) result.pairs.push_back(std::move(row[*columns.pair]));
+    const auto taken = [&](std::string& field) { return single ? detail::single_spaced(field) : std::move(field); };
+    result.texts.push_back(taken(row[text]));
+    if (columns.pair) result.pairs.push_back(taken(row[*columns.pair]));
     result.labels.push_back(std::move(row[label]));
     result.lines.push_back(table.lines[i]);
   }

@@ -23,6 +23,9 @@ struct SplitFile {
 SplitFile split_file(const std::filesystem::path& data, const std::string& split,
                      const std::vector<std::string>& extensions);
 
+// The lines of a text file that are not blank, at most `limit` (0: all). Throws UsageError when there are none.
+std::vector<std::string> read_text_lines(const std::filesystem::path& file, int64_t limit);
+
 struct LabelledTexts {
   std::string file;                       // for messages
   std::vector<std::string> texts, pairs;  // pairs is empty when there is no second text
@@ -34,8 +37,13 @@ struct LabelledTexts {
 // header or without one (then in this order). Options: text_column, pair_column, label_column (names, or
 // numbers from 0 when there is no header), header (true, false; default: detected). Throws UsageError with
 // the nearest column names.
-// All columns at once: columns = "text,label" or "text,pair,label".
+// All columns at once: columns = "text,label" or "text,pair,label". Option single_spaces = true makes every run of white space one
+// blank, as CodeXGLUE's readers do.
+// A .txt file beside a data.jsonl holds CodeXGLUE's clones: lines of two "idx" and a label with tabs between; data.jsonl has a "func"
+// for each "idx". Pairs with an unknown idx are left out and counted on the log; labels other than 0 are 1.
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& options, int64_t limit);
+// Whether `data`, a .txt file or a folder of them, has such a data.jsonl.
+bool clone_texts_of(const std::filesystem::path& data);
 
 // Which id each label of a file has. When every label is among the network's own names (letter case aside),
 // or is a number below their count, the network's ids stand and `names` are its names. Otherwise, where the

@@ -8,8 +8,8 @@ namespace task_registry {
 
 const std::vector<const Task*>& all() {
   static const std::vector<const Task*> tasks = {
-      &embedding_task(),       &fill_mask_task(), &forecasting_task(), &generate_task(), &image_classification_task(),
-      &image_embedding_task(), &linkage_task(),   &seq2seq_task(),       &similarity_task(),  &text_classification_task(),
+      &denoise_task(),         &embedding_task(),       &fill_mask_task(), &forecasting_task(), &generate_task(), &image_classification_task(),
+      &image_embedding_task(), &linkage_task(),   &question_answering_task(), &repair_task(),  &seq2seq_task(),       &similarity_task(),  &text_classification_task(),
       &token_classification_task(), &tokenize_task(),
   };
   return tasks;

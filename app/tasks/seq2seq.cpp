@@ -142,6 +142,10 @@ class Seq2Seq : public Task {
 
 }  // namespace seq2seq_detail
 
+std::unique_ptr<Dataset> pairs_dataset(const Bundle& bundle, TextPairs pairs, const Json& options) {
+  return std::make_unique<seq2seq_detail::Pairs>(bundle, std::move(pairs), options);
+}
+
 const Task& seq2seq_task() {
   static const seq2seq_detail::Seq2Seq task;
   return task;

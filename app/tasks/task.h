@@ -74,6 +74,8 @@ class Task {
   virtual std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const = 0;
   virtual at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const = 0;  // scalar, differentiable
   virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle) const = 0;
+  // The same for figures that need more of the data than its batches hold (texts); `data` outlives them.
+  virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle, const Dataset& /*data*/) const { return metrics(bundle); }
   virtual std::string primary_metric() const = 0;   // what chooses the checkpoint, e.g. "accuracy"
   virtual bool higher_is_better() const { return true; }
   // Before the network is built: the keys of its config that the data decides (number of series, horizon ...). They go
@@ -105,10 +107,13 @@ const Task& image_embedding_task();
 const Task& text_classification_task();
 const Task& token_classification_task();
 const Task& fill_mask_task();
+const Task& denoise_task();      // texts of two languages without pairs: an encoder-decoder restores them
+const Task& question_answering_task();  // the part of a text that answers a question
 const Task& similarity_task();   // pairs of sentences with a score: Spearman, Pearson; trains bi-encoders
 const Task& embedding_task();    // sentences -> vectors
 const Task& forecasting_task();  // time series: the next steps
 const Task& seq2seq_task();      // texts in pairs: what an encoder-decoder writes for each
+const Task& repair_task();       // patches for faulty programs, ranked and tried (MultiMend)
 const Task& generate_task();     // how a decoder goes on after each text; language modelling
 const Task& tokenize_task();     // run only: the ids, pieces and offsets of text, with no network
 const Task& linkage_task();      // run only: joins two CSV files (LinkTransformer)

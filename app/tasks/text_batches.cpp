@@ -1,6 +1,7 @@
 #include "app/tasks/text_batches.h"
 
 #include <ATen/Parallel.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <fstream>
@@ -8,6 +9,8 @@
 #include <numeric>
 
 #include "app/cli.h"
+#include "app/tasks/labelled_text.h"
+#include "app/tasks/prompt_pattern.h"
 #include "data/csv.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -27,11 +30,20 @@ const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle) {
 namespace text_limit_detail {
 
 // Of the network; its card says where its config counts them, and how many rows of the table are no position's.
-int64_t positions_of(const Bundle& bundle) {
-  const Json known = bundle.entry ? card(bundle.entry->name) : Json::object();
+int64_t positions_in(const Json& known, const Json& config) {
   const std::string key = known.value("positions_key", "max_position_embeddings");
-  const int64_t unlimited = int64_t{1} << 20, count = bundle.config.value(key, unlimited);
+  const int64_t unlimited = int64_t{1} << 20, count = config.value(key, unlimited);
   return count == unlimited ? count : count - known.value("unused_positions", int64_t{0});
+}
+
+// A network that is assembled of two has their configs as "encoder" and "decoder": the encoder reads the text.
+int64_t positions_of(const Bundle& bundle) {
+  if (!bundle.entry) return positions_in(Json::object(), bundle.config);
+  const auto encoder = bundle.config.find("encoder");
+  if (encoder == bundle.config.end() || !encoder->is_object()) return positions_in(card(bundle.entry->name), bundle.config);
+  Json part = *encoder;
+  part.erase("architectures");
+  return positions_in(card(entry_for_config(part).name), part);
 }
 
 }  // namespace text_limit_detail
@@ -97,6 +109,72 @@ Tensors pad_encodings(std::span<const tokenizers::Encoding* const> encodings, in
     if (mask.defined()) std::fill_n(mask.data_ptr<bool>() + row * longest, encoding.ids.size(), true);
   }
   return inputs;
+}
+
+int64_t EncodedTexts::length(int64_t index) const {
+  return static_cast<int64_t>(texts[index].ids.size() + (pairs.empty() ? 0 : pairs[index].ids.size()));
+}
+
+bool reads_pairs_apart(const Bundle& bundle) {
+  if (!bundle.entry) return false;
+  const auto specs = bundle.entry->inputs(bundle.config);
+  return std::any_of(specs.begin(), specs.end(), [](const InputSpec& spec) { return spec.name == "pair_tokens"; });
+}
+
+namespace text_batches_detail {
+
+EncodedTexts in_pattern(const PromptPattern& pattern, const std::string& spec, std::span<const std::string> texts,
+                        std::span<const std::string> pairs, int64_t max_length) {
+  if (pattern.has_pair() && pairs.empty()) throw UsageError(spec + ": the network's pattern has two texts; give --pair, or a table's two columns: --columns text,pair");
+  EncodedTexts encoded;
+  size_t cut = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    auto one = pattern.encode(texts[i], pairs.empty() ? "" : pairs[i], static_cast<size_t>(max_length));
+    encoded.texts.push_back(std::move(one.encoding));
+    encoded.prompts.push_back(std::move(one.prompts));
+    cut += one.cut;
+  }
+  if (cut > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, texts.size(), max_length);
+  return encoded;
+}
+
+}  // namespace text_batches_detail
+
+EncodedTexts encode_for(const Bundle& bundle, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length) {
+  const auto& tokenizer = tokenizer_of(bundle);
+  if (PromptPattern::wanted_by(bundle)) return text_batches_detail::in_pattern(PromptPattern(bundle), bundle.spec, texts, pairs, max_length);
+  EncodedTexts encoded;
+  if (!reads_pairs_apart(bundle)) {
+    encoded.texts = encode_texts(tokenizer, texts, pairs, max_length);
+    note_cut_texts(encoded.texts, texts, pairs, max_length);
+    return encoded;
+  }
+  if (pairs.empty()) throw UsageError(bundle.spec + ": the network compares two texts; give --pair, or a table's two columns: --columns text,pair");
+  encoded.texts = encode_texts(tokenizer, texts, {}, max_length);
+  encoded.pairs = encode_texts(tokenizer, pairs, {}, max_length);
+  note_cut_texts(encoded.texts, texts, {}, max_length);
+  note_cut_texts(encoded.pairs, pairs, {}, max_length);
+  return encoded;
+}
+
+Tensors pad_texts(const EncodedTexts& encoded, std::span<const int64_t> indices, int64_t pad_id) {
+  std::vector<const tokenizers::Encoding*> first, second;
+  for (const int64_t index : indices) {
+    first.push_back(&encoded.texts[index]);
+    if (!encoded.pairs.empty()) second.push_back(&encoded.pairs[index]);
+  }
+  Tensors batch = pad_encodings(first, pad_id);
+  if (!encoded.prompts.empty()) {
+    at::Tensor& places = batch["prompt_places"] = at::zeros(batch.at("tokens").sizes(), at::kBool);
+    for (size_t row = 0; row < indices.size(); ++row) {
+      const auto& prompts = encoded.prompts[indices[row]];
+      std::copy(prompts.begin(), prompts.end(), places.data_ptr<bool>() + static_cast<int64_t>(row) * places.size(1));
+    }
+  }
+  if (second.empty()) return batch;
+  for (const auto& [name, tensor] : pad_encodings(second, pad_id))
+    if (name != "token_types") batch["pair_" + name] = tensor;
+  return batch;
 }
 
 std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> lengths, const BatchBudget& budget) {

@@ -31,6 +31,23 @@ std::vector<tokenizers::Encoding> encode_texts(const tokenizers::Tokenizer& toke
 Tensors pad_encodings(std::span<const tokenizers::Encoding> encodings, int64_t pad_id);
 Tensors pad_encodings(std::span<const tokenizers::Encoding* const> encodings, int64_t pad_id);
 
+// Texts, each with its second text, as the bundle's network reads them: in one sequence, apart (an input "pair_tokens"), or in a
+// pattern with prompts (prompt_pattern.h).
+struct EncodedTexts {
+  std::vector<tokenizers::Encoding> texts, pairs;  // pairs: empty unless they are read apart
+  std::vector<std::vector<bool>> prompts;          // by text and token: places of learned prompts; empty unless the network has them
+
+  int64_t size() const { return static_cast<int64_t>(texts.size()); }
+  int64_t length(int64_t index) const;  // in tokens, of both
+};
+bool reads_pairs_apart(const Bundle& bundle);
+// `pairs` is empty or as long as `texts`. Texts that lose tokens to the limit are told on the log. Throws UsageError when the network
+// compares two texts and there is one.
+EncodedTexts encode_for(const Bundle& bundle, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length);
+// tokens, mask and token_types as pad_encodings() gives them; of pairs read apart also pair_tokens and pair_mask, of
+// texts in a pattern prompt_places.
+Tensors pad_texts(const EncodedTexts& encoded, std::span<const int64_t> indices, int64_t pad_id);
+
 // The id that fills padding: the tokenizer's, else the config's "pad_token_id", else 0 (padding is masked anyway).
 int64_t pad_id_of(const Bundle& bundle);
 

@@ -21,12 +21,11 @@ class Texts : public Dataset {
         examples_(std::move(examples)),
         names_(std::move(labels.names)),
         pad_(pad_id_of(bundle)) {
-    encodings_ = encode_texts(tokenizer_of(bundle), examples_.texts, examples_.pairs, max_length);
-    note_cut_texts(encodings_, examples_.texts, examples_.pairs, max_length);
+    encoded_ = encode_for(bundle, examples_.texts, examples_.pairs, max_length);
     for (const auto& label : examples_.labels) ids_.push_back(labels.ids.at(label));
   }
   int64_t size() const override { return static_cast<int64_t>(ids_.size()); }
-  int64_t length(int64_t index) const override { return static_cast<int64_t>(encodings_[index].ids.size()); }
+  int64_t length(int64_t index) const override { return encoded_.length(index); }
   std::vector<std::string> labels() const override { return names_; }
   std::string split() const override { return split_; }
   std::string describe(int64_t index) const override {
@@ -34,13 +33,9 @@ class Texts : public Dataset {
                                    : examples_.texts[index] + " | " + examples_.pairs[index];
   }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
-    std::vector<const tokenizers::Encoding*> members;
     std::vector<int64_t> labels;
-    for (const int64_t index : indices) {
-      members.push_back(&encodings_[index]);
-      labels.push_back(ids_[index]);
-    }
-    Tensors batch = pad_encodings(members, pad_);
+    for (const int64_t index : indices) labels.push_back(ids_[index]);
+    Tensors batch = pad_texts(encoded_, indices, pad_);
     batch["labels"] = at::tensor(labels, at::kLong);  // [B]
     return batch;
   }
@@ -49,7 +44,7 @@ class Texts : public Dataset {
   std::string split_;
   LabelledTexts examples_;
   std::vector<std::string> names_;
-  std::vector<tokenizers::Encoding> encodings_;
+  EncodedTexts encoded_;
   std::vector<int64_t> ids_;
   int64_t pad_;
 };
@@ -133,7 +128,8 @@ class TextClassification : public Task {
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
-    const auto file = split_file(data, options.split, {".tsv", ".csv", ".jsonl", ".json"});
+    const auto endings = clone_texts_of(data) ? std::vector<std::string>{".txt"} : std::vector<std::string>{".tsv", ".csv", ".jsonl", ".json"};
+    const auto file = split_file(data, options.split, endings);
     LabelledTexts examples = read_labelled_texts(file.path, options.options, options.limit);
     std::map<std::string, int64_t> first_lines;
     for (size_t i = 0; i < examples.labels.size(); ++i)
@@ -155,10 +151,10 @@ class TextClassification : public Task {
     check_prediction_options(options);
     const auto top = static_cast<size_t>(count_option(options.options, "top_k", 1));
     const Inputs inputs = read_inputs(options);
-    const auto encodings = encode_inputs(bundle, inputs.texts, inputs.pairs, options.options);
+    const EncodedTexts encoded = encode_for(bundle, inputs.texts, inputs.pairs, options.options);
     std::vector<Json> predictions(inputs.texts.size());
     predict_rows(
-        bundle, encodings, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
+        bundle, encoded, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
           predictions[index] =
               prediction_of(inputs.texts[index], probabilities_of(logits, bundle.config), bundle.labels);
         });

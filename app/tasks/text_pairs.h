@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "app/tasks/task.h"
 #include "models/model.h"
 
 namespace zoo::app {
@@ -21,5 +22,8 @@ struct TextPairs {
 //   a folder with files of either kind for each split (train.tsv; test.java-cs.txt.java; test/buggy.txt).
 // Throws UsageError that says what was looked for, std::runtime_error for files that cannot be read or differ in lines.
 TextPairs read_text_pairs(const std::filesystem::path& data, const std::string& split, const Json& options, int64_t limit);
+
+// What seq2seq_task() learns from and is measured on, of these pairs (app/tasks/seq2seq.cpp).
+std::unique_ptr<Dataset> pairs_dataset(const Bundle& bundle, TextPairs pairs, const Json& options);
 
 }  // namespace zoo::app

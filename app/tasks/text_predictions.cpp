@@ -47,21 +47,24 @@ std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std:
   return encodings;
 }
 
-void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
-                  int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit) {
+EncodedTexts encode_for(const Bundle& bundle, const std::vector<TextInput>& inputs, const std::vector<std::string>& pairs, const Json& options) {
+  std::vector<std::string> texts;
+  for (const auto& input : inputs) texts.push_back(input.text);
+  return encode_for(bundle, texts, pairs, text_limit(bundle, options));
+}
+
+namespace text_predictions_detail {
+
+// `pad` makes the inputs of a batch.
+void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::function<Tensors(std::span<const int64_t>)>& pad,
+             const std::string& name, int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit) {
   const c10::InferenceMode guard;
-  std::vector<int64_t> lengths;
-  for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
   BatchBudget budget;
   if (batch_size > 0) budget.rows = batch_size;
   std::optional<Progress> progress;
-  if (encodings.size() >= text_predictions_detail::kShowProgressFrom)
-    progress.emplace("predict", static_cast<int64_t>(encodings.size()), "texts");
+  if (lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
   for (const auto& batch : batches_by_length(lengths, budget)) {
-    std::vector<const tokenizers::Encoding*> members;
-    for (const int64_t index : batch) members.push_back(&encodings[index]);
-    const Tensors inputs = to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device);
-    const Tensors outputs = bundle.model->forward(inputs);
+    const Tensors outputs = bundle.model->forward(to_device(pad(batch), bundle.device));
     const auto found = outputs.find(name);
     if (found == outputs.end())
       throw UsageError(bundle.spec + ": the network gives no " + name +
@@ -71,6 +74,28 @@ void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encod
       visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
     if (progress) progress->add(static_cast<int64_t>(batch.size()));
   }
+}
+
+}  // namespace text_predictions_detail
+
+void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
+                  int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit) {
+  std::vector<int64_t> lengths;
+  for (const auto& encoding : encodings) lengths.push_back(static_cast<int64_t>(encoding.ids.size()));
+  const auto pad = [&](std::span<const int64_t> batch) {
+    std::vector<const tokenizers::Encoding*> members;
+    for (const int64_t index : batch) members.push_back(&encodings[index]);
+    return pad_encodings(members, pad_id_of(bundle));
+  };
+  text_predictions_detail::predict(bundle, lengths, pad, name, batch_size, visit);
+}
+
+void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string& name, int64_t batch_size,
+                  const std::function<void(size_t, const at::Tensor&)>& visit) {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < encoded.size(); ++i) lengths.push_back(encoded.length(i));
+  const auto pad = [&](std::span<const int64_t> batch) { return pad_texts(encoded, batch, pad_id_of(bundle)); };
+  text_predictions_detail::predict(bundle, lengths, pad, name, batch_size, visit);
 }
 
 void check_prediction_options(const RunOptions& options) {

@@ -19,6 +19,11 @@ std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std:
 void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
                   int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit);
 
+// The same of texts whose pairs the network reads apart.
+EncodedTexts encode_for(const Bundle& bundle, const std::vector<TextInput>& inputs, const std::vector<std::string>& pairs, const Json& options);
+void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string& name, int64_t batch_size,
+                  const std::function<void(size_t, const at::Tensor&)>& visit);
+
 // One document in three forms.
 struct PredictionForms {
   Json document;

@@ -39,4 +39,9 @@ at::Tensor relative_buckets(const at::Tensor& ahead, bool both_ways, int64_t buc
   return both_ways ? bucket + (ahead > 0).to(at::kLong) * each : bucket;
 }
 
+at::Tensor positions_after_padding(const at::Tensor& tokens, int64_t pad, int64_t past) {
+  const at::Tensor real = tokens.ne(pad).to(at::kLong);
+  return (real.cumsum(1) + past) * real + pad;
+}
+
 }  // namespace zoo

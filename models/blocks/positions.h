@@ -19,4 +19,8 @@ at::Tensor sine_position_table(int64_t n, int64_t dim);
 // decoder a token sees only what is behind it. float32, as the references'.
 at::Tensor relative_buckets(const at::Tensor& ahead, bool both_ways, int64_t buckets, int64_t furthest);
 
+// Positions that count the tokens which are no padding, and begin after the padding's id (fairseq's; RoBERTa, MPNet): tokens [B, T]
+// -> [B, T]; padding itself has the position `pad`. `past` tokens were read before these.
+at::Tensor positions_after_padding(const at::Tensor& tokens, int64_t pad, int64_t past = 0);
+
 }  // namespace zoo

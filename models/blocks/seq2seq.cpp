@@ -22,11 +22,6 @@ void SpecialTokens::read(const Fields& f) {
   seq2seq_detail::read_id(f, "decoder_start_token_id", decoder_start);
 }
 
-at::Tensor optional_input(const Tensors& inputs, const char* name) {
-  const auto found = inputs.find(name);
-  return found == inputs.end() ? at::Tensor() : found->second;
-}
-
 at::Tensor shifted_right(const at::Tensor& labels, const SpecialTokens& special) {
   TORCH_CHECK_VALUE(special.decoder_start >= 0, "config.json has no decoder_start_token_id, with which the decoder begins (add it)");
   TORCH_CHECK_VALUE(special.pad >= 0, "config.json has no pad_token_id, which fills what has no label (add it)");

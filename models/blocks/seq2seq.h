@@ -13,9 +13,6 @@ struct SpecialTokens {
   void read(const Fields& f);
 };
 
-// The tensor of that name, or an undefined one.
-at::Tensor optional_input(const Tensors& inputs, const char* name);
-
 // labels [B, T] -> the start token, then all labels but the last; -100 becomes padding. Throws std::invalid_argument when the
 // config names no start or padding.
 at::Tensor shifted_right(const at::Tensor& labels, const SpecialTokens& special);

@@ -1,11 +1,10 @@
 // ALBERT: A Lite BERT for Self-supervised Learning of Language Representations (Lan et al., 2020, arXiv:1909.11942).
 // Embeddings of few dimensions, widened by one linear layer; groups of layers whose weights serve several depths.
 // Reference: transformers 5.23.0, models/albert/modeling_albert.py: AlbertModel, AlbertForMaskedLM,
-// AlbertForSequenceClassification, AlbertForTokenClassification.
-// Differences: none known; the sentence order head of AlbertForPreTraining is not there.
+// AlbertForPreTraining, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertForQuestionAnswering.
+// Differences: none known.
 #include "models/blocks/attention.h"
-#include "models/blocks/layers.h"
-#include "models/blocks/linear.h"
+#include "models/blocks/heads.h"
 #include "models/blocks/seq2seq.h"
 #include "models/config.h"
 #include "models/init.h"
@@ -139,7 +138,7 @@ struct AlbertImpl : Module {
 };
 ZOO_MODULE(Albert);
 
-// What all four begin with; the row of padding is zero.
+// What all begin with; the row of padding is zero.
 void start_weights(Model& model, Albert& albert) {
   init_transformers(model, albert->cfg.initializer_range);
   at::NoGradGuard no_grad;
@@ -161,25 +160,56 @@ struct EncoderModel : Model {
   void init_weights() override { start_weights(*this, albert); }
 };
 
+// Key names predictions.*.
+struct LmHeadImpl : Module {
+  Config cfg;
+  Tensor table;  // [vocab, embedding]
+  LmHeadImpl(const Config& c, const Tensor& words) : cfg(c), table(words) {
+    tie("decoder.weight", table);
+    tie("decoder.bias", bias);
+  }
+  Tensor bias = param("bias", {cfg.vocab_size});
+  LayerNorm norm = add("LayerNorm", LayerNorm(cfg.embedding_size, cfg.layer_norm_eps));
+  Linear dense = add("dense", Linear(cfg.hidden_size, cfg.embedding_size));
+
+  Tensor forward(const Tensor& hidden) {                                  // [B, T, D]
+    const Tensor x = norm(activation(cfg.hidden_act)(dense(hidden)));  // [B, T, embedding]
+    return linear(x, table, bias);                                        // [B, T, vocab]
+  }
+};
+ZOO_MODULE(LmHead);
+
 struct MaskedLanguageModel : Model {
   Config cfg;
-  explicit MaskedLanguageModel(const Config& c) : cfg(c) {
-    tie("predictions.decoder.weight", albert->embeddings->words->weight);
-    tie("predictions.decoder.bias", bias);
-  }
+  explicit MaskedLanguageModel(const Config& c) : cfg(c) {}
   Albert albert = add("albert", Albert(cfg, false));
-  Tensor bias = param("predictions.bias", {cfg.vocab_size});
-  LayerNorm norm = add("predictions.LayerNorm", LayerNorm(cfg.embedding_size, cfg.layer_norm_eps));
-  Linear dense = add("predictions.dense", Linear(cfg.hidden_size, cfg.embedding_size));
+  LmHead head = add("predictions", LmHead(cfg, albert->embeddings->words->weight));
+
+  Tensors forward(const Tensors& inputs) override { return {{"logits", head(albert(inputs))}}; }
+  void init_weights() override {
+    start_weights(*this, albert);
+    at::NoGradGuard no_grad;
+    head->bias.zero_();
+  }
+};
+
+// The published base files: the masked language model, and whether two parts of a text stand in their order.
+struct PreTraining : Model {
+  Config cfg;
+  explicit PreTraining(const Config& c) : cfg(c) {}
+  Albert albert = add("albert", Albert(cfg, true));
+  LmHead head = add("predictions", LmHead(cfg, albert->embeddings->words->weight));
+  Linear order = add("sop_classifier.classifier", Linear(cfg.hidden_size, cfg.num_labels));
 
   Tensors forward(const Tensors& inputs) override {
-    const Tensor x = norm(activation(cfg.hidden_act)(dense(albert(inputs))));                        // [B, T, embedding]
-    return {{"logits", mark("predictions", linear(x, albert->embeddings->words->weight, bias))}};  // [B, T, vocab]
+    const Tensor hidden = albert(inputs);
+    const Tensor pooled = at::dropout(albert->pooled(hidden), cfg.classifier_dropout_prob, is_training());
+    return {{"logits", head(hidden)}, {"sop_logits", order(pooled)}};  // [B, T, vocab], [B, 2]: 0 in order, 1 swapped
   }
   void init_weights() override {
     start_weights(*this, albert);
     at::NoGradGuard no_grad;
-    bias.zero_();
+    head->bias.zero_();
   }
 };
 
@@ -208,13 +238,25 @@ struct TokenClassifier : Model {
   void init_weights() override { start_weights(*this, albert); }
 };
 
+struct QuestionAnswering : Model {
+  Config cfg;
+  explicit QuestionAnswering(const Config& c) : cfg(c) {}
+  Albert albert = add("albert", Albert(cfg, false));
+  Linear out = add("qa_outputs", Linear(cfg.hidden_size, 2));
+
+  Tensors forward(const Tensors& inputs) override { return answer_span(out, albert(inputs)); }
+  void init_weights() override { start_weights(*this, albert); }
+};
+
 std::shared_ptr<Model> build(const Json& json) {
   const auto config = read_config<Config>("albert", json);
-  const auto architecture = architecture_of("albert", json, "AlbertModel", {"AlbertModel", "AlbertForMaskedLM",
-                                            "AlbertForSequenceClassification", "AlbertForTokenClassification"});
+  const auto architecture = architecture_of("albert", json, "AlbertModel", {"AlbertModel", "AlbertForMaskedLM", "AlbertForPreTraining",
+                                            "AlbertForSequenceClassification", "AlbertForTokenClassification", "AlbertForQuestionAnswering"});
   if (architecture == "AlbertForMaskedLM") return std::make_shared<MaskedLanguageModel>(config);
   if (architecture == "AlbertForSequenceClassification") return std::make_shared<SequenceClassifier>(config);
   if (architecture == "AlbertForTokenClassification") return std::make_shared<TokenClassifier>(config);
+  if (architecture == "AlbertForPreTraining") return std::make_shared<PreTraining>(config);
+  if (architecture == "AlbertForQuestionAnswering") return std::make_shared<QuestionAnswering>(config);
   return std::make_shared<EncoderModel>(config);
 }
 

@@ -5,8 +5,7 @@
 // Difference: a text without </s> is classified by its last token, which the reference refuses.
 #include "models/blocks/attention.h"
 #include "models/blocks/dropout.h"
-#include "models/blocks/layers.h"
-#include "models/blocks/linear.h"
+#include "models/blocks/heads.h"
 #include "models/blocks/seq2seq.h"
 #include "models/config.h"
 #include "models/decoding.h"
@@ -232,14 +231,9 @@ struct SequenceClassifier : Model {
   Config cfg;
   explicit SequenceClassifier(const Config& c) : cfg(c) {}
   Core core = add("model", Core(cfg));
-  Linear dense = add("classification_head.dense", Linear(cfg.d_model, cfg.d_model));
-  Linear out = add("classification_head.out_proj", Linear(cfg.d_model, cfg.num_labels));
+  ClassificationHead head = add("classification_head", ClassificationHead(cfg.d_model, cfg.d_model, cfg.num_labels, cfg.classifier_dropout));
 
-  Tensors forward(const Tensors& inputs) override {
-    const Tensor x = at_last_eos(core->forward(inputs), inputs, cfg.special);  // [B, D]
-    const auto drop = [&](const Tensor& y) { return fast_dropout(y, cfg.classifier_dropout, is_training()); };
-    return {{"logits", mark("classification_head", out(drop(at::tanh(dense(drop(x))))))}};
-  }
+  Tensors forward(const Tensors& inputs) override { return {{"logits", head(at_last_eos(core->forward(inputs), inputs, cfg.special))}}; }
   void init_weights() override { init_transformers(*this, cfg.init_std); }
 };
 
@@ -249,7 +243,7 @@ struct QuestionAnswering : Model {
   Core core = add("model", Core(cfg));
   Linear out = add("qa_outputs", Linear(cfg.d_model, 2));
 
-  Tensors forward(const Tensors& inputs) override { return span_logits(out(core->forward(inputs))); }
+  Tensors forward(const Tensors& inputs) override { return answer_span(out, core->forward(inputs)); }
   void init_weights() override { init_transformers(*this, cfg.init_std); }
 };
 

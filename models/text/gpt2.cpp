@@ -1,11 +1,11 @@
 // GPT-2: Language Models are Unsupervised Multitask Learners (Radford et al., 2019, OpenAI).
 // Pre-norm decoder over all tokens before: learned positions, one embedding for tokens and head.
-// Reference: transformers 5.23.0, models/gpt2/modeling_gpt2.py: GPT2Model, GPT2LMHeadModel.
+// Reference: transformers 5.23.0, models/gpt2/modeling_gpt2.py: GPT2Model, GPT2LMHeadModel,
+// GPT2ForSequenceClassification, GPT2ForTokenClassification, GPT2ForQuestionAnswering.
 // Differences: no cross-attention; token_types are not read. "reorder_and_upcast_attn" changes nothing in float32 and is ignored.
 #include "models/blocks/attention.h"
 #include "models/blocks/dropout.h"
-#include "models/blocks/layers.h"
-#include "models/blocks/linear.h"
+#include "models/blocks/heads.h"
 #include "models/blocks/seq2seq.h"
 #include "models/blocks/transposed_linear.h"
 #include "models/config.h"
@@ -16,9 +16,11 @@
 namespace zoo::gpt2 {
 
 struct Config {
-  int64_t vocab_size = 50257, n_positions = 1024, n_embd = 768, n_layer = 12, n_head = 12, n_inner = 3072;
+  int64_t vocab_size = 50257, n_positions = 1024, n_embd = 768, n_layer = 12, n_head = 12, n_inner = 3072, num_labels = 2;
   std::string activation_function = "gelu_new";
   double resid_pdrop = 0.1, embd_pdrop = 0.1, attn_pdrop = 0.1, layer_norm_epsilon = 1e-5, initializer_range = 0.02;
+  double classifier_dropout = 0.1;
+  SpecialTokens special{-1, 50256, -1};
   bool scale_attn_weights = true, scale_attn_by_inverse_layer_idx = false;
 
   double branch_range() const { return initializer_range / std::sqrt(2.0 * static_cast<double>(n_layer)); }  // of what ends a residual branch
@@ -43,6 +45,10 @@ struct Config {
     f.number("initializer_range", initializer_range);
     f.flag("scale_attn_weights", scale_attn_weights);
     f.flag("scale_attn_by_inverse_layer_idx", scale_attn_by_inverse_layer_idx);
+    f.labels("num_labels", num_labels);
+    f.optional_probability("hidden_dropout", classifier_dropout);  // read where classifier_dropout is absent
+    f.optional_probability("classifier_dropout", classifier_dropout);
+    special.read(f);
     f.fixed("add_cross_attention", false);
     f.fixed("tie_word_embeddings", true);
     f.ignored({"n_ctx", "reorder_and_upcast_attn", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
@@ -182,10 +188,63 @@ struct LanguageModel : Model, IncrementalDecoder {
   }
 };
 
+struct SequenceClassifier : Model {
+  Config cfg;
+  explicit SequenceClassifier(const Config& c) : cfg(c) {}
+  Core core = add("transformer", Core(cfg));
+  Linear score = add("score", Linear(cfg.n_embd, cfg.num_labels, /*with_bias=*/false));
+
+  Tensors forward(const Tensors& inputs) override {  // of the last token that is kept and no padding
+    const Tensor& tokens = inputs.at("tokens");
+    const Tensor mask = optional_input(inputs, "mask");
+    Tensor kept = tokens.ne(cfg.special.pad);
+    if (mask.defined()) kept = kept.logical_and(mask);
+    const Tensor last = at::where(kept, at::arange(tokens.size(1), tokens.options()), 0).amax(1).view({-1, 1, 1});
+    const Tensor hidden = core(inputs);
+    return {{"logits", score(hidden.gather(1, last.expand({-1, 1, hidden.size(2)})).squeeze(1))}};
+  }
+  void init_weights() override {
+    init_modules();
+    init_transformers(*this, cfg.initializer_range);
+  }
+};
+
+struct TokenClassifier : Model {
+  Config cfg;
+  explicit TokenClassifier(const Config& c) : cfg(c) {}
+  Core core = add("transformer", Core(cfg));
+  Linear classifier = add("classifier", Linear(cfg.n_embd, cfg.num_labels));
+
+  Tensors forward(const Tensors& inputs) override {
+    return {{"logits", classifier(fast_dropout(core(inputs), cfg.classifier_dropout, is_training()))}};  // [B, T, labels]
+  }
+  void init_weights() override {
+    init_modules();
+    init_transformers(*this, cfg.initializer_range);
+  }
+};
+
+struct QuestionAnswering : Model {
+  Config cfg;
+  explicit QuestionAnswering(const Config& c) : cfg(c) {}
+  Core core = add("transformer", Core(cfg));
+  Linear out = add("qa_outputs", Linear(cfg.n_embd, 2));
+
+  Tensors forward(const Tensors& inputs) override { return answer_span(out, core(inputs)); }
+  void init_weights() override {
+    init_modules();
+    init_transformers(*this, cfg.initializer_range);
+  }
+};
+
 std::shared_ptr<Model> build(const Json& json) {
   const auto config = read_config<Config>("gpt2", json);
-  const auto architecture = architecture_of("gpt2", json, "GPT2LMHeadModel", {"GPT2LMHeadModel", "GPT2Model"});
+  const auto architecture = architecture_of("gpt2", json, "GPT2LMHeadModel", {"GPT2LMHeadModel", "GPT2Model", "GPT2ForSequenceClassification",
+                                            "GPT2ForTokenClassification", "GPT2ForQuestionAnswering"});
   if (architecture == "GPT2Model") return std::make_shared<BareModel>(config);
+  if (architecture == "GPT2ForSequenceClassification") return std::make_shared<SequenceClassifier>(config);
+  if (architecture == "GPT2ForTokenClassification") return std::make_shared<TokenClassifier>(config);
+  if (architecture == "GPT2ForQuestionAnswering") return std::make_shared<QuestionAnswering>(config);
   return std::make_shared<LanguageModel>(config);
 }
 

@@ -1,14 +1,12 @@
 // MPNet: Masked and Permuted Pre-training for Language Understanding (Song et al., 2020, arXiv:2004.09297).
 // BERT's layers without segments; every layer adds one learned table of relative positions to its attention scores.
 // Reference: transformers 5.23.0, models/mpnet/modeling_mpnet.py: MPNetModel, MPNetForMaskedLM,
-// MPNetForSequenceClassification, MPNetForTokenClassification.
+// MPNetForSequenceClassification, MPNetForTokenClassification, MPNetForQuestionAnswering.
 // Difference: relative_attention_num_buckets below 32 is refused; the reference always uses 32 and then fails on long texts.
 #include "models/blocks/attention.h"
 #include "models/blocks/bert_layer.h"
-#include "models/blocks/layers.h"
-#include "models/blocks/linear.h"
+#include "models/blocks/heads.h"
 #include "models/blocks/positions.h"
-#include "models/blocks/seq2seq.h"
 #include "models/config.h"
 #include "models/init.h"
 #include "models/model.h"
@@ -59,8 +57,7 @@ struct EmbeddingsImpl : Module {
   LayerNorm norm = add("LayerNorm", LayerNorm(cfg.hidden_size, cfg.layer_norm_eps));
 
   Tensor forward(const Tensor& tokens) {  // [B, T]; padding's rows are not trained
-    const Tensor real = tokens.ne(kPadding).to(at::kLong);
-    const Tensor place = real.cumsum(1) * real + kPadding;  // padding itself has the padding's position
+    const Tensor place = positions_after_padding(tokens, kPadding);
     const Tensor x = at::embedding(words->weight, tokens, kPadding) + at::embedding(positions->weight, place, kPadding);
     return at::dropout(norm(x), cfg.hidden_dropout_prob, is_training());  // [B, T, D]
   }
@@ -131,7 +128,7 @@ struct MpnetImpl : Module {
 };
 ZOO_MODULE(Mpnet);
 
-// What all four begin with; rows of padding are zero.
+// What all begin with; rows of padding are zero.
 void start_weights(Model& model, Mpnet& mpnet) {
   init_transformers(model, mpnet->cfg.initializer_range);
   at::NoGradGuard no_grad;
@@ -156,23 +153,15 @@ struct EncoderModel : Model {
 
 struct MaskedLanguageModel : Model {
   Config cfg;
-  explicit MaskedLanguageModel(const Config& c) : cfg(c) {
-    tie("lm_head.decoder.weight", mpnet->embeddings->words->weight);
-    tie("lm_head.decoder.bias", bias);
-  }
+  explicit MaskedLanguageModel(const Config& c) : cfg(c) {}
   Mpnet mpnet = add("mpnet", Mpnet(cfg, false));
-  Tensor bias = param("lm_head.bias", {cfg.vocab_size});
-  Linear dense = add("lm_head.dense", Linear(cfg.hidden_size, cfg.hidden_size));
-  LayerNorm norm = add("lm_head.layer_norm", LayerNorm(cfg.hidden_size, cfg.layer_norm_eps));
+  RobertaLmHead head = add("lm_head", RobertaLmHead(mpnet->embeddings->words->weight, cfg.layer_norm_eps));
 
-  Tensors forward(const Tensors& inputs) override {
-    const Tensor x = norm(at::gelu(dense(mpnet(inputs))));  // exact GELU, whatever hidden_act says
-    return {{"logits", mark("lm_head", linear(x, mpnet->embeddings->words->weight, bias))}};  // [B, T, vocab]
-  }
+  Tensors forward(const Tensors& inputs) override { return {{"logits", head(mpnet(inputs))}}; }  // [B, T, vocab]
   void init_weights() override {
     start_weights(*this, mpnet);
     at::NoGradGuard no_grad;
-    bias.zero_();
+    head->bias.zero_();
   }
 };
 
@@ -180,14 +169,9 @@ struct SequenceClassifier : Model {
   Config cfg;
   explicit SequenceClassifier(const Config& c) : cfg(c) {}
   Mpnet mpnet = add("mpnet", Mpnet(cfg, false));
-  Linear dense = add("classifier.dense", Linear(cfg.hidden_size, cfg.hidden_size));
-  Linear out = add("classifier.out_proj", Linear(cfg.hidden_size, cfg.num_labels));
+  ClassificationHead head = add("classifier", ClassificationHead(cfg.hidden_size, cfg.hidden_size, cfg.num_labels, cfg.hidden_dropout_prob));
 
-  Tensors forward(const Tensors& inputs) override {
-    const auto drop = [&](const Tensor& x) { return at::dropout(x, cfg.hidden_dropout_prob, is_training()); };
-    const Tensor first = mpnet(inputs).select(1, 0);  // [B, D]
-    return {{"logits", mark("classifier", out(drop(at::tanh(dense(drop(first))))))}};
-  }
+  Tensors forward(const Tensors& inputs) override { return {{"logits", head(mpnet(inputs).select(1, 0))}}; }  // of the first token
   void init_weights() override { start_weights(*this, mpnet); }
 };
 
@@ -203,13 +187,24 @@ struct TokenClassifier : Model {
   void init_weights() override { start_weights(*this, mpnet); }
 };
 
+struct QuestionAnswering : Model {
+  Config cfg;
+  explicit QuestionAnswering(const Config& c) : cfg(c) {}
+  Mpnet mpnet = add("mpnet", Mpnet(cfg, false));
+  Linear out = add("qa_outputs", Linear(cfg.hidden_size, 2));
+
+  Tensors forward(const Tensors& inputs) override { return answer_span(out, mpnet(inputs)); }
+  void init_weights() override { start_weights(*this, mpnet); }
+};
+
 std::shared_ptr<Model> build(const Json& json) {
   const auto config = read_config<Config>("mpnet", json);
   const auto architecture = architecture_of("mpnet", json, "MPNetModel", {"MPNetModel", "MPNetForMaskedLM",
-                                            "MPNetForSequenceClassification", "MPNetForTokenClassification"});
+                                            "MPNetForSequenceClassification", "MPNetForTokenClassification", "MPNetForQuestionAnswering"});
   if (architecture == "MPNetForMaskedLM") return std::make_shared<MaskedLanguageModel>(config);
   if (architecture == "MPNetForSequenceClassification") return std::make_shared<SequenceClassifier>(config);
   if (architecture == "MPNetForTokenClassification") return std::make_shared<TokenClassifier>(config);
+  if (architecture == "MPNetForQuestionAnswering") return std::make_shared<QuestionAnswering>(config);
   return std::make_shared<EncoderModel>(config);
 }
 

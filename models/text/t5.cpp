@@ -2,14 +2,14 @@
 // Pre-norm encoder and decoder without biases: RMS norms, attention that is not scaled but knows relative positions, which the
 // first layer of each half holds for all. CodeT5 (Wang et al., 2021, arXiv:2109.00859), flan-T5 and T5 v1.1 (gated, own head) too.
 // Reference: transformers 5.23.0, models/t5/modeling_t5.py: T5Model, T5EncoderModel, T5ForConditionalGeneration,
-// T5ForSequenceClassification, T5ForTokenClassification, T5ForQuestionAnswering.
+// T5ForSequenceClassification, T5ForTokenClassification, T5ForQuestionAnswering; DefectModel and CloneModel of
+// github.com/salesforce/CodeT5 (7de7f69), CodeT5/models.py, on T5.
 // Differences: with "tie_word_embeddings": false the head is a weight of its own, as in the published v1.1 files; the reference
 // starts from tied ones there too and parts them when a file holds both. A text without </s> is classified by its last token,
 // which the reference refuses.
 #include "models/blocks/attention.h"
 #include "models/blocks/dropout.h"
-#include "models/blocks/layers.h"
-#include "models/blocks/linear.h"
+#include "models/blocks/heads.h"
 #include "models/blocks/positions.h"
 #include "models/blocks/seq2seq.h"
 #include "models/config.h"
@@ -311,19 +311,68 @@ struct SequenceClassifier : Model {
   Config cfg;
   explicit SequenceClassifier(const Config& c) : cfg(c) {}
   Core core = add("transformer", Core(cfg, true));
-  Linear dense = add("classification_head.dense", Linear(cfg.d_model, cfg.d_model));
-  Linear out = add("classification_head.out_proj", Linear(cfg.d_model, cfg.num_labels));
+  ClassificationHead head = add("classification_head", ClassificationHead(cfg.d_model, cfg.d_model, cfg.num_labels, cfg.classifier_dropout));
 
   Tensors forward(const Tensors& inputs) override {
-    const Tensor hidden = core->forward(inputs, decoder_tokens(inputs, cfg.special));
-    const Tensor x = at_last_eos(hidden, inputs, cfg.special);  // [B, D]
-    const auto drop = [&](const Tensor& y) { return fast_dropout(y, cfg.classifier_dropout, is_training()); };
-    return {{"logits", mark("classification_head", out(drop(at::tanh(dense(drop(x))))))}};
+    return {{"logits", head(at_last_eos(core->forward(inputs, decoder_tokens(inputs, cfg.special)), inputs, cfg.special))}};
   }
   void init_weights() override {
     starting_values(*core, cfg);
     at::NoGradGuard no_grad;
-    for (const auto& layer : {dense, out}) normal(layer, cfg.initializer_factor / std::sqrt(static_cast<double>(cfg.d_model)));
+    for (const auto& layer : {head->dense, head->out}) normal(layer, cfg.initializer_factor / std::sqrt(static_cast<double>(cfg.d_model)));
+  }
+};
+
+// What CodeT5's detectors hold as "encoder": the whole generation network. A text's vector is the decoder's state at its </s>,
+// when the decoder reads the text itself.
+struct CodeReader : Model {
+  Config cfg;
+  explicit CodeReader(const Config& c) : cfg(c) {
+    if (cfg.tie_word_embeddings) tie("encoder.lm_head.weight", core->shared->weight);
+    else param("encoder.lm_head.weight", {cfg.vocab_size, cfg.d_model}, /*trained=*/false);  // in the files, not in the graph
+  }
+  Core core = add("encoder", Core(cfg, true));
+
+  Tensor vector_of(const Tensor& tokens, const Tensor& mask) {  // [B, T] -> [B, D]
+    Tensors text = {{"tokens", tokens}};
+    if (mask.defined()) text["mask"] = mask;
+    return at_last_eos(core->forward(text, shifted_right(tokens, cfg.special)), text, cfg.special);
+  }
+  void init_reader() {
+    starting_values(*core, cfg);
+    at::NoGradGuard no_grad;
+    if (!cfg.tie_word_embeddings) named_parameters()["encoder.lm_head.weight"].normal_(0.0, cfg.initializer_factor);
+  }
+};
+
+// Is this code faulty?
+struct DefectDetector : CodeReader {
+  explicit DefectDetector(const Config& c) : CodeReader(c) {}
+  Linear classifier = add("classifier", Linear(cfg.d_model, cfg.num_labels));
+
+  Tensors forward(const Tensors& inputs) override {
+    return {{"logits", classifier(vector_of(inputs.at("tokens"), optional_input(inputs, "mask")))}};
+  }
+  void init_weights() override {
+    init_reader();
+    classifier->init();
+  }
+};
+
+// Do these two codes do the same? Each is read alone; their vectors are joined.
+struct CloneDetector : CodeReader {
+  explicit CloneDetector(const Config& c) : CodeReader(c) {}
+  ClassificationHead classifier = add("classifier", ClassificationHead(2 * cfg.d_model, cfg.d_model, cfg.num_labels, /*dropout=*/0.0));
+
+  Tensors forward(const Tensors& inputs) override {
+    const Tensor first = vector_of(inputs.at("tokens"), optional_input(inputs, "mask"));
+    const Tensor second = vector_of(inputs.at("pair_tokens"), optional_input(inputs, "pair_mask"));
+    return {{"logits", classifier(at::cat({first, second}, 1))}};
+  }
+  void init_weights() override {
+    init_reader();
+    classifier->dense->init();
+    classifier->out->init();
   }
 };
 
@@ -351,7 +400,7 @@ struct QuestionAnswering : Model {
   Core core{cfg, true};
   Linear out = add("qa_outputs", Linear(cfg.d_model, 2));
 
-  Tensors forward(const Tensors& inputs) override { return span_logits(out(core->forward(inputs, decoder_tokens(inputs, cfg.special)))); }
+  Tensors forward(const Tensors& inputs) override { return answer_span(out, core->forward(inputs, decoder_tokens(inputs, cfg.special))); }
   void init_weights() override {
     starting_values(*core, cfg);
     at::NoGradGuard no_grad;
@@ -361,7 +410,7 @@ struct QuestionAnswering : Model {
 
 const std::vector<std::string>& architectures() {
   static const std::vector<std::string> names = {"T5ForConditionalGeneration", "T5Model", "T5EncoderModel", "T5ForSequenceClassification",
-                                                 "T5ForTokenClassification", "T5ForQuestionAnswering"};
+                                                 "T5ForTokenClassification", "T5ForQuestionAnswering", "DefectModel", "CloneModel"};
   return names;
 }
 
@@ -375,6 +424,8 @@ std::shared_ptr<Model> build(const Json& json) {
   if (name == "T5ForSequenceClassification") return std::make_shared<SequenceClassifier>(config);
   if (name == "T5ForTokenClassification") return std::make_shared<TokenClassifier>(config);
   if (name == "T5ForQuestionAnswering") return std::make_shared<QuestionAnswering>(config);
+  if (name == "DefectModel") return std::make_shared<DefectDetector>(config);
+  if (name == "CloneModel") return std::make_shared<CloneDetector>(config);
   return std::make_shared<ConditionalGeneration>(config);
 }
 
@@ -384,6 +435,10 @@ Entry entry() {
             const std::string name = architecture(json);
             std::vector<InputSpec> specs = {{"tokens", {"B", "T"}, "int64", 0, vocabulary}, {"mask", {"B", "T"}, "bool", 1, 2}};
             if (name == "T5Model" || name == "T5ForConditionalGeneration") specs.push_back({"decoder_tokens", {"B", "U"}, "int64", 0, vocabulary});
+            if (name == "CloneModel") {
+              specs.push_back({"pair_tokens", {"B", "T"}, "int64", 0, vocabulary});
+              specs.push_back({"pair_mask", {"B", "T"}, "bool", 1, 2});
+            }
             return specs;
           }};
 }

@@ -114,6 +114,7 @@ TEST_CASE("padding does not change what is kept", "[property]") {
     Tensors masked = padded, cut;
     masked["mask"] = padded.at("mask").clone();
     masked["mask"].slice(1, 7).fill_(false);
+    if (padded.count("pair_mask")) masked["pair_mask"] = masked["mask"];
     for (const auto& [name, x] : padded) cut[name] = x.slice(1, 0, 7);
     auto model = fresh(c);
     const auto without = model->forward(cut), with = property_detail::kept(model->forward(masked), without);

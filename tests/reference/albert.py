@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AlbertConfig, AlbertForMaskedLM, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel
+from transformers import (AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
+                          AlbertForTokenClassification, AlbertModel)
 
-from bert import encoder, with_labels
+from bert import encode, encoder, spans, with_labels
 from fill import tokens
 from fixture import write_fixture
 
@@ -49,6 +50,12 @@ def write(file, cls, call, *, prefix, more=None, heads=(), head_grads=(), **conf
         described["id2label"] = {str(k): v for k, v in config["id2label"].items()}
     write_fixture(file, cls(settings), name="albert", config=described, inputs={**inputs(), **(more or {})}, call=call,
                   reference={**REFERENCE, "class": cls.__name__}, mids=[*mids(prefix), *heads], grads=[*grads(prefix), *head_grads])
+
+
+def pre_training(model, x):
+    out = encode(model, x)
+    return ({"logits": out.prediction_logits, "sop_logits": out.sop_logits},
+            out.prediction_logits.square().mean() + out.sop_logits.square().mean())
 
 
 def masked_reaction(folder):
@@ -89,3 +96,7 @@ if __name__ == "__main__":
     tags[inputs()["mask"].logical_not()] = -100
     write("albert.token_classification.safetensors", AlbertForTokenClassification, with_labels, prefix="albert.", **names,
           more={"labels": tags}, head_grads=["classifier.bias"])
+    write("albert.question_answering.safetensors", AlbertForQuestionAnswering, spans, prefix="albert.", heads=["qa_outputs"],
+          head_grads=["qa_outputs.weight"])
+    write("albert.pre_training.safetensors", AlbertForPreTraining, pre_training, prefix="albert.", heads=["predictions"],
+          head_grads=["predictions.dense.weight", "sop_classifier.classifier.weight", "albert.pooler.weight"])

@@ -1,7 +1,7 @@
 """Fixtures of BERT and its heads, from transformers.  python tests/reference/bert.py"""
 import torch
 import transformers
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertForTokenClassification, BertModel
+from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification, BertModel
 
 from fill import tokens
 from fixture import write_fixture
@@ -57,6 +57,11 @@ def with_labels(model, x):
     return {"logits": out.logits}, out.loss
 
 
+def spans(model, x):
+    out = encode(model, x)
+    return {"start_logits": out.start_logits, "end_logits": out.end_logits}, out.start_logits.square().mean() + out.end_logits.square().mean()
+
+
 if __name__ == "__main__":
     write("bert.safetensors", BertModel, encoder, prefix="", pooler=True, grads=["pooler.dense.weight"])
     labels = tokens("labels", (3, 10), 0, 0, SIZES["vocab_size"])
@@ -72,3 +77,5 @@ if __name__ == "__main__":
     tags[inputs()["mask"].logical_not()] = -100
     write("bert.token_classification.safetensors", BertForTokenClassification, with_labels, prefix="bert.", pooler=False,
           id2label=classes, label2id={v: k for k, v in classes.items()}, extra_inputs={"labels": tags}, grads=["classifier.bias"])
+    write("bert.question_answering.safetensors", BertForQuestionAnswering, spans, prefix="bert.", pooler=False, mids=["qa_outputs"],
+          grads=["qa_outputs.weight"])

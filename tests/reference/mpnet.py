@@ -1,7 +1,8 @@
 """Fixtures of MPNet and its heads, from transformers.  python tests/reference/mpnet.py"""
 import torch
 import transformers
-from transformers import MPNetConfig, MPNetForMaskedLM, MPNetForSequenceClassification, MPNetForTokenClassification, MPNetModel
+from transformers import (MPNetConfig, MPNetForMaskedLM, MPNetForQuestionAnswering, MPNetForSequenceClassification, MPNetForTokenClassification,
+                          MPNetModel)
 
 from fill import tokens
 from fixture import write_fixture
@@ -54,6 +55,11 @@ def with_labels(model, x):
     return {"logits": out.logits}, out.loss
 
 
+def spans(model, x):
+    out = model(input_ids=x["tokens"], attention_mask=x["mask"].long())
+    return {"start_logits": out.start_logits, "end_logits": out.end_logits}, out.start_logits.square().mean() + out.end_logits.square().mean()
+
+
 if __name__ == "__main__":
     write("mpnet.safetensors", MPNetModel, encoder, prefix="", heads=["pooler"], head_grads=["pooler.dense.weight"])
     labels = tokens("labels", (3, LENGTH), 0, 0, SIZES["vocab_size"])
@@ -68,3 +74,5 @@ if __name__ == "__main__":
     tags[inputs()["mask"].logical_not()] = -100
     write("mpnet.token_classification.safetensors", MPNetForTokenClassification, with_labels, prefix="mpnet.", **names,
           more={"labels": tags}, heads=["classifier"], head_grads=["classifier.bias"])
+    write("mpnet.question_answering.safetensors", MPNetForQuestionAnswering, spans, prefix="mpnet.", heads=["qa_outputs"],
+          head_grads=["qa_outputs.weight"])

@@ -1,9 +1,10 @@
-"""Fixtures of RoBERTa and its heads, from transformers.  python tests/reference/roberta.py"""
+"""Fixtures of RoBERTa, its heads and its namesakes, from transformers.  python tests/reference/roberta.py"""
 import torch
 import transformers
-from transformers import RobertaConfig, RobertaForMaskedLM, RobertaForSequenceClassification, RobertaForTokenClassification, RobertaModel
+from transformers import (CamembertConfig, CamembertForSequenceClassification, RobertaConfig, RobertaForMaskedLM, RobertaForQuestionAnswering,
+                          RobertaForSequenceClassification, RobertaForTokenClassification, RobertaModel, XLMRobertaConfig, XLMRobertaForMaskedLM)
 
-from bert import encoder, with_labels
+from bert import encoder, spans, with_labels
 from fill import tokens
 from fixture import write_fixture
 
@@ -33,9 +34,9 @@ def grads(prefix):
             f"{prefix}encoder.layer.1.attention.output.dense.weight", f"{prefix}encoder.layer.1.output.LayerNorm.bias"]
 
 
-def write(file, cls, call, *, prefix, more=None, heads=(), head_grads=(), **config):
-    settings = RobertaConfig(**SIZES, **config)
-    described = {**SIZES, "hidden_act": settings.hidden_act, "architectures": [cls.__name__], "model_type": "roberta"}
+def write(file, cls, call, *, prefix, more=None, heads=(), head_grads=(), config_class=RobertaConfig, **config):
+    settings = config_class(**SIZES, **config)
+    described = {**SIZES, "hidden_act": settings.hidden_act, "architectures": [cls.__name__], "model_type": settings.model_type}
     if "id2label" in config:
         described["id2label"] = {str(k): v for k, v in config["id2label"].items()}
     write_fixture(file, cls(settings), name="roberta", config=described, inputs={**inputs(), **(more or {})}, call=call,
@@ -57,3 +58,9 @@ if __name__ == "__main__":
     tags[inputs()["mask"].logical_not()] = -100
     write("roberta.token_classification.safetensors", RobertaForTokenClassification, with_labels, prefix="roberta.", **names,
           more={"labels": tags}, heads=["classifier"], head_grads=["classifier.bias"])
+    write("roberta.question_answering.safetensors", RobertaForQuestionAnswering, spans, prefix="roberta.", heads=["qa_outputs"],
+          head_grads=["qa_outputs.weight"])
+    write("roberta.xlm_masked_lm.safetensors", XLMRobertaForMaskedLM, with_labels, prefix="roberta.", more={"labels": labels}, heads=["lm_head"],
+          head_grads=["lm_head.bias"], config_class=XLMRobertaConfig)
+    write("roberta.camembert_classification.safetensors", CamembertForSequenceClassification, with_labels, prefix="roberta.", **names,
+          more={"labels": torch.tensor([0, 2, 1])}, heads=["classifier"], head_grads=["classifier.dense.weight"], config_class=CamembertConfig)
