@@ -164,13 +164,13 @@ ZOO_INLINE V exponential(V x) {
 ZOO_INLINE V sigmoid(V x) { return 1.0F / (1.0F + exponential(-x)); }
 ZOO_INLINE V hyperbolic_tangent(V x) { return 1.0F - 2.0F / (exponential(2.0F * x) + 1.0F); }
 
-// erf(x) = x P(x^2) / Q(x^2), fitted to |x| <= 3.9, beyond which it is 1 - 4e-8: within 4e-7.
+// erf(x) = x P(x^2) / Q(x^2), fitted to |x| < 3.9: within 4e-7. Beyond, where it is 1 - 4e-8: 1, so that GELU is 0 far below 0.
 ZOO_INLINE V error_function(V x) {
-  x = clamp(x, -3.9F, 3.9F);
   const V t = x * x;
   const V p = 1.1283787489F + t * (0.2042257190F + t * (0.0511490107F + t * (0.0038963160F + t * (1.4747584646e-4F + t * (-1.9969297682e-6F + t * 2.0118674726e-8F)))));
   const V q = 1.0F + t * (0.5143193603F + t * (0.1167858541F + t * (0.0147305634F + t * 0.0010066124F)));
-  return x * p / q;
+  const V y = x >= all(3.9F) ? all(1.0F) : x * p / q;
+  return x <= all(-3.9F) ? all(-1.0F) : y;
 }
 
 template <Pointwise after>
