@@ -1,4 +1,5 @@
 #include "app/bundle.h"
+#include "app/cli.h"
 
 #include "app/files.h"
 #include "app/machine.h"
@@ -165,9 +166,9 @@ TEST_CASE("on a CPU bfloat16 and int8 are precisions of the products", "[bundle]
 TEST_CASE("int8 is refused where it cannot be", "[bundle]") {
   BundleOptions options = training();
   options.dtype = "int8";
-  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), UsageError);
+  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
   options.dtype = "int7";
-  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), UsageError);
+  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
 }
 
 TEST_CASE("bad configs are refused with the file's name", "[bundle]") {

@@ -7,8 +7,7 @@
 #include "models/blocks/transposed_linear.h"
 #include "tests/catch.h"
 
-using namespace zoo;
-
+namespace zoo::test::panels {
 namespace {
 
 at::Tensor through_panels(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Pointwise after, const at::Tensor& residual,
@@ -25,7 +24,7 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a.
 }  // namespace
 
 TEST_CASE("panels: every number of rows and odd shapes", "[panels]") {
-  if (!Panels::possible()) SKIP("no AVX2");
+  if (!Panels::possible()) return;
   at::manual_seed(1);
   for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {2, 384}, {15, 385}, {16, 7}, {64, 768}, {70, 800}, {129, 1000}}) {
     const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
@@ -43,7 +42,7 @@ TEST_CASE("panels: every number of rows and odd shapes", "[panels]") {
 }
 
 TEST_CASE("panels: activations to a millionth over their whole range", "[panels]") {
-  if (!Panels::possible()) SKIP("no AVX2");
+  if (!Panels::possible()) return;
   const at::Tensor x = at::linspace(-12, 12, 24001).unsqueeze(1), one = at::ones({1, 1}), wide = at::ones({16, 1});
   for (const std::string name : {"relu", "gelu", "gelu_new", "quick_gelu", "silu", "tanh"}) {
     INFO(name);
@@ -54,7 +53,7 @@ TEST_CASE("panels: activations to a millionth over their whole range", "[panels]
 }
 
 TEST_CASE("panels: what is not a number or infinite stays so", "[panels]") {
-  if (!Panels::possible()) SKIP("no AVX2");
+  if (!Panels::possible()) return;
   const at::Tensor x = at::tensor({NAN, INFINITY, 1.0F}).unsqueeze(1), weight = at::ones({16, 1});
   for (const auto after : {Pointwise::none, Pointwise::relu, Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::silu}) {
     const at::Tensor y = through_panels(x, weight, {}, after, {});
@@ -65,7 +64,7 @@ TEST_CASE("panels: what is not a number or infinite stays so", "[panels]") {
 }
 
 TEST_CASE("panels: a row does not depend on its neighbours or the threads", "[panels]") {
-  if (!Panels::possible()) SKIP("no AVX2");
+  if (!Panels::possible()) return;
   const at::Tensor x = at::randn({200, 900}), weight = at::randn({300, 900}), bias = at::randn({300});
   const at::Tensor all = through_panels(x, weight, bias, Pointwise::gelu, {});
   for (const int64_t row : {0, 57, 199}) CHECK(at::equal(through_panels(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}), all.narrow(0, row, 1)));
@@ -96,3 +95,5 @@ TEST_CASE("packed layers give what plain ones give, fused or not", "[panels]") {
   check(layer);
   check(transposed);
 }
+
+}  // namespace zoo::test::panels

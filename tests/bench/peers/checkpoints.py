@@ -8,7 +8,7 @@ import transformers
 
 
 def _bert(size):
-    sizes = {"base": {}, "large": dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)}
+    sizes = {"base": dict(position_embedding_type="absolute"), "large": dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)}
     return transformers.BertModel(transformers.BertConfig(**sizes[size]))
 
 
@@ -19,7 +19,8 @@ def _t5():
 
 def _bart():
     config = transformers.BartConfig(d_model=768, encoder_layers=6, decoder_layers=6, encoder_ffn_dim=3072, decoder_ffn_dim=3072,
-                                     encoder_attention_heads=12, decoder_attention_heads=12, forced_eos_token_id=None, forced_bos_token_id=None)
+                                     encoder_attention_heads=12, decoder_attention_heads=12, forced_eos_token_id=None, forced_bos_token_id=None,
+                                     normalize_before=False, add_final_layer_norm=False, normalize_embedding=True, static_position_embeddings=False, add_bias_logits=False)
     return transformers.BartForConditionalGeneration(config)
 
 
