@@ -233,11 +233,15 @@ template <class T>
 void lay_out(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, T* panels) {
   const int64_t count = divide_up(out, kPanel), padded = count * kPanel;
   at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin * kPanel; n < end * kPanel; ++n) {
+    for (int64_t n = begin * kPanel; n < end * kPanel; n += kPanel) {
+      const int64_t filled = std::min(kPanel, out - n);
       for (int64_t k = 0; k < in; k += kDepth) {
         const int64_t depth = std::min(kDepth, in - k);
-        T* to = panels + k * padded + n / kPanel * kPanel * depth + n % kPanel;
-        for (int64_t i = 0; i < depth; ++i) store(n < out ? weight[n * out_stride + (k + i) * in_stride] : 0.0F, to + i * kPanel);
+        T* to = panels + k * padded + n * depth;
+        for (int64_t i = 0; i < depth; ++i, to += kPanel) {
+          const float* from = weight + n * out_stride + (k + i) * in_stride;
+          for (int64_t o = 0; o < kPanel; ++o) store(o < filled ? from[o * out_stride] : 0.0F, to + o);
+        }
       }
     }
   });

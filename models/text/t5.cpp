@@ -70,10 +70,7 @@ struct RmsNormImpl : Module {
   double eps;
   RmsNormImpl(int64_t width, double epsilon) : weight(param("weight", {width})), eps(epsilon) {}
 
-  Tensor forward(const Tensor& x) {
-    const Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);
-    return weight * (x * at::rsqrt(variance + eps)).to(weight.scalar_type());
-  }
+  Tensor forward(const Tensor& x) { return rms_norm(x, weight, eps); }
   void init() override {
     at::NoGradGuard no_grad;
     weight.fill_(1.0);
