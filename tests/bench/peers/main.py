@@ -87,7 +87,8 @@ def measure(work, args):
     request = work.write_inputs(args.folder)
     training = bool(work.request.get("train"))
     contenders = [Contender(peer, dtype, folder, args, training) for peer, dtype in work.contenders if not args.peers or peer in args.peers]
-    record = {"work": work.name, "rounds": args.rounds, "threads": args.threads, "contenders": {}}
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    record = {"work": work.name, "zoo_commit": commit, "rounds": args.rounds, "threads": args.threads, "contenders": {}}
     times = {c.name: [] for c in contenders}
     errors, last = {}, {}
     for turn in range(args.rounds + 1):

@@ -3,7 +3,6 @@ import datetime
 import importlib.metadata
 import json
 import platform
-import subprocess
 
 HEAD = """# Speed beside other programs, on one CPU
 
@@ -47,7 +46,7 @@ def line_of(record):
 
 
 def table(record):
-    lines = [f"### {record['work']}", "", "| contender | ms | fastest to slowest | x | agreement | peak memory |", "|---|---|---|---|---|---|"]
+    lines = [f"### {record['work']}", "", f"{record['rounds']} rounds, {record['threads']} threads, zoo {record['zoo_commit']}", "", "| contender | ms | fastest to slowest | x | agreement | peak memory |", "|---|---|---|---|---|---|"]
     for name, e in record["contenders"].items():
         if "error" in e:
             lines.append(f"| {name} | failed: {e['error'][:120].replace('|', ' ')} | | | | |")
@@ -73,12 +72,11 @@ def others(record):
 
 def write(path, records, args):
     versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2")}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions, "zoo_commit": commit}
+    about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions}
     text = HEAD
-    text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}), {args.threads} threads, zoo {commit}; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
+    text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
     text += "ONNX Runtime int8: dynamic, per channel. OpenVINO by its precision hint. transformers: eager, scaled dot-product attention.\n"
-    text += "Not there yet: ResNet-50 and Swin-T (zoo has no such networks); iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
+    text += "Works that are not listed have not been measured. Not there yet: ResNet-50 and Swin-T (zoo has no such networks); iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
     for record in records:
         text += table(record) if "contenders" in record else others(record)
     path.parent.mkdir(parents=True, exist_ok=True)
