@@ -6,7 +6,7 @@ BENCH ?= bert:minilm-l6 cct:cct_7_3x1_32 vit:base_patch16_224 --batch 1,8
 export TORCH CUDA CMAKE_ARGS
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench install clean help
+.PHONY: build test demo bench bench-peers install clean help
 
 build:  ## build/zoo, the program
 	@tools/build.sh zoo
@@ -21,6 +21,9 @@ demo:  ## a real checkpoint at work, a network trained in minutes, and the table
 bench: build  ## speed of some networks on this machine (BENCH="..." replaces the arguments of zoo bench)
 	@build/zoo bench $(BENCH)
 
+bench-peers:  ## speed beside transformers, ONNX Runtime, OpenVINO, CTranslate2 (PEERS_ARGS="--quick"; tools/bench_peers.sh says more)
+	@tools/bench_peers.sh
+
 install:  ## program, headers, libraries and CMake package into PREFIX (default /usr/local)
 	@tools/install.sh "$(PREFIX)"
 
@@ -28,7 +31,7 @@ clean:  ## remove what was built (fetched LibTorch in .deps/ stays)
 	rm -rf build
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "Variables:"
 	@echo "  TORCH=/path   LibTorch to use: an unpacked distribution, or the torch folder of a Python installation"

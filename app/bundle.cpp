@@ -138,12 +138,21 @@ weights::LoadReport load_weights(const Entry& entry, const Json& config, Model& 
 
 // ---- the whole ----
 
-std::optional<at::ScalarType> parse_dtype(const std::string& name) {
-  if (name.empty()) return std::nullopt;
-  if (name == "float32") return at::kFloat;
-  if (name == "bfloat16") return at::kBFloat16;
-  if (name == "float16") return at::kHalf;
-  throw UsageError("dtype is '" + name.substr(0, 80) + "'; expected float32, bfloat16 or float16");
+struct Types {
+  std::optional<at::ScalarType> tensors;
+  Precision products = Precision::float32;
+};
+
+Types types_of(const std::string& name, at::Device device, bool for_training) {
+  const auto is = [&](const char* full, const char* brief) { return name == full || name == brief; };
+  const bool prepares = device.is_cpu() && !for_training;
+  if (name.empty()) return {};
+  if (is("float32", "fp32")) return {at::kFloat};
+  if (is("float16", "fp16")) return {at::kHalf};
+  if (is("bfloat16", "bf16")) return prepares ? Types{at::kFloat, Precision::bfloat16} : Types{at::kBFloat16};
+  if (name != "int8") throw UsageError("dtype is '" + name.substr(0, 80) + "'; expected one of " + join(dtype_names()));
+  if (!prepares) throw UsageError("dtype int8 is for inference on a CPU; use bfloat16");
+  return {at::kFloat, Precision::int8};
 }
 
 // Module::to(dtype) of LibTorch's C++ side would turn integer buffers into floats too.
@@ -176,8 +185,8 @@ void build_model(Bundle& bundle, const BundleOptions& options, const std::string
   if (bundle.labels.empty()) bundle.labels = numbered_labels(classes);
 }
 
-void finish_model(Bundle& bundle, const BundleOptions& options, at::Device device, const std::optional<at::ScalarType>& dtype) {
-  if (dtype) cast_floats(*bundle.model, *dtype);
+void finish_model(Bundle& bundle, const BundleOptions& options, at::Device device, const Types& types) {
+  if (types.tensors) cast_floats(*bundle.model, *types.tensors);
   bundle.model->to(device);
   bundle.device = device;
   if (options.for_training) return;
@@ -187,7 +196,7 @@ void finish_model(Bundle& bundle, const BundleOptions& options, at::Device devic
   const bool mapped = !bundle.folder.empty();
   bundle.model->prepare_for_inference([mapped](const at::Tensor& weight) {
     if (mapped) release_pages(weight.const_data_ptr(), weight.nbytes());
-  });
+  }, types.products);
 }
 
 std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
@@ -265,15 +274,20 @@ const Entry& entry_of(const std::string& model) {
   return find_entry(spec.substr(0, spec.find(':')));
 }
 
+const std::vector<std::string>& dtype_names() {
+  static const std::vector<std::string> names = {"float32", "bfloat16", "float16", "int8", "fp32", "bf16", "fp16"};
+  return names;
+}
+
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {
-  const auto dtype = bundle_detail::parse_dtype(options.dtype);
+  const auto types = bundle_detail::types_of(options.dtype, device, options.for_training);
   const AdapterPlan plan = plan_adapters(spec, options.adapters);
   const bool folder = on_disk(fs::path(plan.base) / "config.json");
   if (!folder && !bundle_detail::names_network(plan.base)) bundle_detail::throw_not_found(plan.base);
-  Bundle bundle = folder ? bundle_detail::from_folder(plan, options, dtype) : bundle_detail::from_registry(plan.base, options);
+  Bundle bundle = folder ? bundle_detail::from_folder(plan, options, types.tensors) : bundle_detail::from_registry(plan.base, options);
   for (const auto& item : plan.items) attach_adapter(bundle, item.adapter, item.weight, options.for_training && !plan.own.empty() && plan.items.size() == 1);
   bundle.spec = spec;
-  bundle_detail::finish_model(bundle, options, device, dtype);
+  bundle_detail::finish_model(bundle, options, device, types);
   bundle_detail::log_report(bundle);
   return bundle;
 }

@@ -12,12 +12,17 @@
 
 namespace zoo::app {
 
+// What --dtype takes: float32, bfloat16, float16, int8 and the short forms fp32, bf16, fp16. In training and on a GPU bfloat16 and
+// float16 are the type of all tensors. For inference on a CPU bfloat16 and int8 are the precision of the linear layers' products
+// (models/blocks/packed_weight.h), and everything else is float32. int8 is for inference on a CPU alone.
+const std::vector<std::string>& dtype_names();
+
 struct BundleOptions {
   std::string task;  // wanted head; empty = the checkpoint's own
   int64_t classes = 0;                  // wanted number of classes; 0 = as configured
   std::vector<std::string> labels;      // their names, if known
   bool allow_missing = false, allow_unexpected = false, reinit_head = false;  // the loader's flags of the same name
-  std::string dtype;                    // float32 (default), bfloat16, float16
+  std::string dtype;                    // one of dtype_names(); default: as stored
   Json config_overrides = Json::object();  // e.g. {"img_size": 28}: keys put over the config before building
   bool for_training = false;            // false: eval mode, packed for inference, gradients off
   std::vector<std::string> adapters;    // folders "DIR" or "DIR:weight" whose adapters are put on the network, in order

@@ -1,5 +1,6 @@
 #include "app/machine.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -116,6 +117,13 @@ uint64_t peak_resident_bytes() {
 
 void reset_peak_resident_bytes() {
   std::ofstream("/proc/self/clear_refs") << "5";  // 5 resets VmHWM to the current size (proc(5))
+}
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that malloc(3) takes
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
 }
 
 void release_pages(const void* begin, size_t bytes) {

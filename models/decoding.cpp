@@ -32,7 +32,7 @@ inline __attribute__((always_inline)) void add_scaled(float* y, const float* x, 
 
 struct Step {
   const float *q, *key, *value, *bias;  // bias of one head, or null
-  const int64_t* origin;                // of one row
+  const int64_t* origin;                // of one row, or null: key and value are its own
   float* out;
   int64_t length, row_stride, width;    // row_stride: from one cache row to the next
   float scale;
@@ -42,14 +42,17 @@ struct Step {
 __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) void attend_row(const Step& s, float* scores) {
   float largest = -INFINITY;
   for (int64_t t = 0; t < s.length; ++t) {
-    const float score = s.scale * dot(s.q, s.key + s.origin[t] * s.row_stride + t * s.width, s.width) + (s.bias ? s.bias[t] : 0.0F);
+    const int64_t place = (s.origin ? s.origin[t] * s.row_stride : 0) + t * s.width;
+    const float score = s.scale * dot(s.q, s.key + place, s.width) + (s.bias ? s.bias[t] : 0.0F);
     scores[t] = score;
     largest = std::max(largest, score);
   }
   float total = 0;
   for (int64_t t = 0; t < s.length; ++t) total += scores[t] = std::exp(scores[t] - largest);
   std::fill(s.out, s.out + s.width, 0.0F);
-  for (int64_t t = 0; t < s.length; ++t) add_scaled(s.out, s.value + s.origin[t] * s.row_stride + t * s.width, scores[t] / total, s.width);
+  for (int64_t t = 0; t < s.length; ++t) {
+    add_scaled(s.out, s.value + (s.origin ? s.origin[t] * s.row_stride : 0) + t * s.width, scores[t] / total, s.width);
+  }
 }
 
 // Single steps in float32 on the CPU, where gathering the caches would cost more than reading them. bias [1 or rows, heads, 1, length].
@@ -72,6 +75,33 @@ Tensor attend_in_place(const Tensor& q, const Decoding& state, const Decoding::L
     }
   });
   return out;
+}
+
+// The same for the source: keys and values [inputs, heads, S, d], read by the rows [inputs * beams] of each input. mask [inputs, 1, 1, S]
+// bool that keeps something in every row, or undefined.
+Tensor attend_source(const Tensor& q, const Decoding::Layer& layer, const Tensor& mask, double scale) {
+  const int64_t rows = q.size(0), heads = q.size(1), width = q.size(3), length = layer.source_key.size(2), beams = rows / layer.source_key.size(0);
+  const Tensor queries = q.contiguous(), out = at::empty_like(queries);
+  const Tensor bias = mask.defined() ? at::zeros(mask.sizes(), q.options()).masked_fill_(mask.logical_not(), -INFINITY).contiguous() : Tensor();
+  at::parallel_for(0, rows * heads, std::max<int64_t>(1, 4096 / length), [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(length));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t input = i / heads / beams, from = (input * heads + i % heads) * length * width;
+      attend_row({queries.const_data_ptr<float>() + i * width, layer.source_key.const_data_ptr<float>() + from, layer.source_value.const_data_ptr<float>() + from,
+                  bias.defined() ? bias.const_data_ptr<float>() + input * length : nullptr, nullptr, out.mutable_data_ptr<float>() + i * width, length, 0, width,
+                  static_cast<float>(scale)}, scores.data());
+    }
+  });
+  return out;
+}
+
+// Whether attend_source() takes it: one new token a row, float32 on the CPU, nothing to derive, and a mask of the plain form.
+bool reads_source_in_place(const Tensor& q, const Decoding::Layer& layer, const Tensor& mask) {
+  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
+  if (q.size(2) != 1 || at::GradMode::is_enabled() || !plain(q) || !plain(layer.source_key) || layer.source_key.size(2) == 0) return false;
+  if (!layer.source_key.is_contiguous() || !layer.source_value.is_contiguous() || layer.source_key.sizes() != layer.source_value.sizes()) return false;
+  return !mask.defined() || (mask.scalar_type() == at::kBool && mask.dim() == 4 && mask.numel() == layer.source_key.size(0) * layer.source_key.size(2) &&
+                             mask.any(-1).all().item<bool>());
 }
 
 // bias with -infinity at padding; undefined when there is neither. [1 or rows, 1 or heads, 1, length]
@@ -161,6 +191,9 @@ Tensor source_attention(const Tensor& q, const Decoding& state, size_t index, st
   const Decoding::Layer& layer = state.layers.at(index);
   const int64_t inputs = layer.source_key.size(0), heads = q.size(1), steps = q.size(2), width = q.size(3);
   const int64_t beams = q.size(0) / inputs;
+  if (decoding_detail::reads_source_in_place(q, layer, state.source_mask)) {
+    return decoding_detail::attend_source(q, layer, state.source_mask, scale.value_or(1.0 / std::sqrt(static_cast<double>(width))));
+  }
   if (beams == 1) return attention(q, layer.source_key, layer.source_value, state.source_mask, 0.0, scale);
   // The beams of one input become further queries to the one copy of its keys.
   const Tensor folded = q.reshape({inputs, beams, heads, steps, width}).transpose(1, 2).reshape({inputs, heads, beams * steps, width});

@@ -19,13 +19,15 @@ void Model::init_modules() {
   }
 }
 
-void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& done) {
+void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& done, Precision precision) {
   for (const auto& module : modules(/*include_self=*/false)) {
     if (auto* layer = dynamic_cast<AdaptableLayer*>(module.get())) layer->prepare_adapters();
-    auto* linear = dynamic_cast<LinearImpl*>(module.get());
-    if (linear && linear->pack() && done) done(linear->weight);
-    auto* transposed = dynamic_cast<TransposedLinearImpl*>(module.get());
-    if (transposed && transposed->pack() && done) done(transposed->weight);
+    const auto pack = [&](auto* layer) {
+      if (layer && layer->pack(precision) && done) done(layer->weight);
+    };
+    pack(dynamic_cast<LinearImpl*>(module.get()));
+    pack(dynamic_cast<TiedLinearImpl*>(module.get()));
+    pack(dynamic_cast<TransposedLinearImpl*>(module.get()));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/blocks/packed_weight.h"
 #include "models/module.h"
 
 namespace zoo {
@@ -41,9 +42,10 @@ struct Model : Module {
   // an undefined tensor when there is no published way to do so.
   virtual at::Tensor adapt(const std::string& /*key*/, const at::Tensor& /*from_file*/, at::IntArrayRef /*wanted*/) { return {}; }
 
-  // Once, after loading and before inference only: packs weights for faster layers. Training afterwards is an error.
+  // Once, after loading and before inference only: packs weights for faster layers, in the given precision. Training afterwards is
+  // an error.
   // `done` hears of each weight that now has a packed copy, so that its owner may let its memory go to disk.
-  void prepare_for_inference(const std::function<void(const at::Tensor& weight)>& done = nullptr);
+  void prepare_for_inference(const std::function<void(const at::Tensor& weight)>& done = nullptr, Precision precision = Precision::float32);
 
  protected:
   void init_modules();

@@ -9,6 +9,7 @@
 
 #include "app/bundle.h"
 #include "app/cli.h"
+#include "app/commands/bench_parts.h"
 #include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
@@ -25,7 +26,7 @@ struct Options {
   std::string mode = "inference", task;
   int64_t repeat = 30, warmup = 5;
   double min_time = 0;
-  bool markdown = false, csv = false;
+  bool markdown = false, csv = false, serve = false, roofline = false;
 };
 
 struct Case {
@@ -53,8 +54,9 @@ int64_t dimension(const std::string& symbol, const Case& c, const Json& config) 
   return config.at(symbol).get<int64_t>();
 }
 
-Tensors random_inputs(const Bundle& bundle, const Case& c, at::ScalarType dtype) {
+Tensors random_inputs(const Bundle& bundle, const Case& c) {
   Tensors inputs;
+  const at::ScalarType dtype = bundle.model->parameters().front().scalar_type();
   for (const auto& spec : bundle.entry->inputs(bundle.config)) {
     std::vector<int64_t> shape;
     for (const auto& symbol : spec.shape) shape.push_back(dimension(symbol, c, bundle.config));
@@ -78,18 +80,6 @@ bool takes(const Bundle& bundle, const std::string& symbol) {
 void infer(Model& model, const Tensors& inputs) {
   const at::NoGradGuard no_grad;
   model.forward(inputs);
-}
-
-// Forward, mean of squares of every floating-point output, backward. No optimizer: its cost does not depend on the network.
-void train(Model& model, const Tensors& inputs) {
-  at::Tensor loss;
-  for (const auto& [name, output] : model.forward(inputs)) {
-    if (!output.is_floating_point() || !output.requires_grad()) continue;
-    const at::Tensor part = output.to(at::kFloat).square().mean();
-    loss = loss.defined() ? loss + part : part;
-  }
-  loss.backward();
-  for (auto& parameter : model.parameters()) parameter.mutable_grad() = at::Tensor();
 }
 
 double seconds_of(const std::function<void()>& work, at::Device device) {
@@ -123,12 +113,12 @@ void summarise(std::vector<double> seconds, Result& result) {
   result.fastest = seconds.front();
 }
 
-Result measure(const Bundle& bundle, const Case& c, at::ScalarType dtype, const Options& options) {
+Result measure(const Bundle& bundle, const Case& c, const Options& options) {
   Result result;
   result.what = c;
   try {
-    const Tensors inputs = random_inputs(bundle, c, dtype);
-    const auto step = options.mode == "training" ? train : infer;
+    const Tensors inputs = random_inputs(bundle, c);
+    const auto step = options.mode == "training" ? bench_training_step : infer;
     const auto work = [&] { step(*bundle.model, inputs); };
     reset_peak(c.device);
     for (int64_t i = 0; i < options.warmup; ++i) seconds_of(work, c.device);
@@ -170,14 +160,10 @@ int64_t picture_size(const Bundle& bundle) {
   return 0;
 }
 
-const std::map<std::string, at::ScalarType>& known_dtypes() {
-  static const std::map<std::string, at::ScalarType> known = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}};
-  return known;
-}
-
 void check(const Options& options) {
   for (const auto& dtype : options.dtypes) {
-    if (!known_dtypes().count(dtype)) throw UsageError("--dtype names '" + dtype.substr(0, 80) + "'; expected float32, bfloat16 or float16");
+    const auto& known = dtype_names();
+    if (std::find(known.begin(), known.end(), dtype) == known.end()) throw UsageError("--dtype names '" + dtype.substr(0, 80) + "'; expected some of " + join(known));
   }
   for (const auto* list : {&options.batches, &options.lengths, &options.sizes}) {
     for (const int64_t value : *list) {
@@ -211,7 +197,7 @@ std::vector<Result> measure_all(const Options& options, const Common& common) {
           const auto lengths = takes(bundle, "T") ? options.lengths : std::vector<int64_t>{0};
           for (const int64_t batch : options.batches) {
             for (const int64_t length : lengths) {
-              results.push_back(measure(bundle, {model, dtype, device, batch, length, picture_size(bundle)}, known_dtypes().at(dtype), options));
+              results.push_back(measure(bundle, {model, dtype, device, batch, length, picture_size(bundle)}, options));
             }
           }
           progress.add(1, model);
@@ -263,8 +249,25 @@ Json environment(const Options& options) {
           {"min_time", options.min_time}};
 }
 
+int show_roofline(const Common& common) {
+  const Json json = roofline();
+  if (common.json) print_json(json);
+  else std::cout << roofline_text(json);
+  return 0;
+}
+
+int serve(const Options& options, const Common& common) {
+  if (options.models.size() != 1 || options.dtypes.size() != 1) throw UsageError("--serve takes one network and one --dtype");
+  const Bundle bundle = load(options.models.front(), common.resolved_device(), options.dtypes.front(), 0, options);
+  std::cout << Json{{"ready", options.models.front()}, {"resident_bytes", resident_bytes()}, {"peak_bytes", peak_resident_bytes()}}.dump() << std::endl;
+  return serve_requests(bundle, std::cin, std::cout);
+}
+
 int run(const Options& options, const Common& common) {
   check(options);
+  if (options.roofline) return show_roofline(common);
+  if (options.models.empty()) throw UsageError("name networks to measure, or ask for --roofline");
+  if (options.serve) return serve(options, common);
   const auto results = measure_all(options, common);
   const bool failed = std::any_of(results.begin(), results.end(), [](const Result& r) { return !r.error.empty(); });
   const Json about = environment(options);
@@ -291,11 +294,11 @@ int run(const Options& options, const Common& common) {
 
 Action declare(CLI::App& command, Common& common) {
   auto options = std::make_shared<Options>();
-  command.add_option("X", options->models, "checkpoint folders or name[:variant]")->required();
+  command.add_option("X", options->models, "checkpoint folders or name[:variant]");
   command.add_option("--batch", options->batches, "batch sizes, e.g. 1,8,32")->delimiter(',')->capture_default_str();
   command.add_option("--length", options->lengths, "tokens in a text, e.g. 32,128")->delimiter(',')->capture_default_str();
   command.add_option("--size", options->sizes, "side of the pictures in pixels; default: the network's own")->delimiter(',');
-  command.add_option("--dtype", options->dtypes, "float32, bfloat16, float16")->delimiter(',')->capture_default_str();
+  command.add_option("--dtype", options->dtypes, "float32, bfloat16, float16; int8 on a CPU, where bfloat16 is that of the linear layers alone")->delimiter(',')->capture_default_str();
   command.add_option("--devices", options->devices, "several devices, e.g. cpu,cuda; default: --device")->delimiter(',');
   command.add_option("--mode", options->mode, "inference or training")->check(CLI::IsMember({"inference", "training"}))->capture_default_str();
   command.add_option("--task", options->task, "the head to measure; default: the checkpoint's own");
@@ -304,6 +307,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--min-time", options->min_time, "go on until the runs that count took this many seconds")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
   command.add_flag("--markdown", options->markdown, "a Markdown table");
   command.add_flag("--csv", options->csv, "CSV");
+  command.add_flag("--roofline", options->roofline, "instead: this machine's memory bandwidth, and the products of linear layers by precision");
+  command.add_flag("--serve", options->serve, "instead: read pieces of work from standard input, one JSON object a line (tests/bench/peers)");
   return [options, &common] { return run(*options, common); };
 }
 
@@ -313,7 +318,9 @@ Verb bench_verb() {
   return {"bench", "time networks over batch sizes, lengths, element types and devices",
           "  zoo bench bert:minilm-l6 --batch 1,8 --length 32,128\n"
           "  zoo bench vit:base_patch16_224 cct:cct_7_3x1_32 --batch 8 --markdown\n"
-          "  zoo bench FOLDER --mode training --dtype float32,bfloat16 --json\n",
+          "  zoo bench FOLDER --mode training --dtype float32,bfloat16 --json\n"
+          "  zoo bench FOLDER --dtype fp32,bf16,int8 --batch 1,8\n"
+          "  zoo bench --roofline\n",
           bench_detail::declare};
 }
 

@@ -22,7 +22,7 @@ struct Options {
 };
 
 int run(Options& options, const Common& common) {
-  if (common.device == "cpu" && (options.dtype == "float16")) throw UsageError("--dtype float16 needs a GPU; use float32 or bfloat16");
+  if (common.device == "cpu" && (options.dtype == "float16" || options.dtype == "fp16")) throw UsageError("--dtype float16 needs a GPU; use float32 or bfloat16");
   RunOptions& run = options.run;
   run.options = parse_assignments(options.words);
   for (const auto& [key, text] : options.texts) if (!text.empty()) run.options[key] = text;
@@ -96,7 +96,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--max-new-tokens", options->counts["max_new_tokens"], "seq2seq, generate: at most so many tokens")->check(CLI::Range(1, 1 << 20));
   command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
   command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
-  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16");
+  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, and bfloat16 is that of the linear layers alone");
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
   command.add_flag("--overwrite", options->run.overwrite, "replace what --out names");

@@ -11,12 +11,13 @@ Tensor BertSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
 }
 
 Tensor BertOutputImpl::forward(const Tensor& x, const Tensor& residual) {
-  return norm(at::dropout(dense(x), options.dropout, is_training()) + residual);
+  if (!is_training()) return norm(added(dense, x, residual));
+  return norm(at::dropout(dense(x), options.dropout, true) + residual);
 }
 
 Tensor BertLayerImpl::forward(Tensor x, const Tensor& mask) {
   x = mark("attention", attended(self(x, mask), x));
-  const Tensor inner = mark("intermediate", activation(options.activation)(intermediate(x)));  // [B, T, inner]
+  const Tensor inner = mark("intermediate", activated(intermediate, x, options.activation));  // [B, T, inner]
   return output(inner, x);
 }
 

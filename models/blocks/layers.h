@@ -17,6 +17,9 @@ class LayerNormImpl : public Module {
 };
 ZOO_MODULE(LayerNorm);
 
+// x / sqrt(mean x^2 + eps) * weight over the last axis, the mean in float32 (Zhang & Sennrich, 2019, arXiv:1910.07467); weight [width].
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+
 // Rows of a table: ids [...] int64 -> [..., width].
 class EmbeddingImpl : public Module {
  public:

@@ -2,10 +2,12 @@
 //
 // torch::nn::Linear adds the bias in a second pass for inputs of more than two axes; this one never does. On CPUs where
 // MKL takes its slow path (all but Intel's) oneDNN's operator, registered in the same library, is two to seven times faster
-// at the same fp32 result, in training too. pack() gives inference weights in oneDNN's own block layout, which is the
-// fastest everywhere (here by 5 to 30 %, most for few rows) and costs a second copy of the weights.
+// at the same fp32 result, in training too. pack() makes the weight ready for inference (models/blocks/packed_weight.h): a second
+// copy of it, faster products, and with them what follows a product: activated(), added().
 #pragma once
 #include "models/blocks/adaptable.h"
+#include "models/blocks/packed_weight.h"
+#include "models/trace.h"
 
 namespace zoo {
 
@@ -15,21 +17,57 @@ class LinearImpl : public AdaptableLayer {
   Tensor forward(const Tensor& x);  // [..., in] -> [..., out]; weight [out, in]
   void init() override;             // PyTorch's default: uniform in +-1/sqrt(in)
   // Prepares for inference: keeps a copy of the weight in the kernel's layout if that is faster here, else does nothing.
-  bool pack();  // whether there is a packed copy now
+  bool pack(Precision precision = Precision::float32);  // whether there is a packed copy now
+  // after(forward(x)) + residual in one pass, or undefined where that is not possible: without a packed copy, with adapters, ...
+  Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
 
   Tensor product(const Tensor& x, const Tensor& other) override;
   Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;
   Tensor per_channel(const Tensor& values) const override { return values; }
 
  private:
-  Tensor packed_;
+  std::shared_ptr<const PackedWeight> packed_;
 };
 ZOO_MODULE(Linear);
 
-// The same for a weight that belongs to another layer (tied heads).
+// The same for a weight that belongs to another layer (tied heads): registers it, and a bias if there is one, under its own path.
+// Adapters and starting values leave it alone.
+class TiedLinearImpl : public Module {
+ public:
+  explicit TiedLinearImpl(const Tensor& other_weight, const Tensor& other_bias = {});
+  Tensor forward(const Tensor& x);
+  bool pack(Precision precision = Precision::float32);
+  Tensor weight, bias;
+
+ private:
+  std::shared_ptr<const PackedWeight> packed_;
+};
+ZOO_MODULE(TiedLinear);
+
+// For a weight that is no layer's own.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-// "oneDNN" or "at::linear", and whether pack() has one: what CPU float32 layers use here, for `zoo doctor` and `zoo bench`.
+// Whether x can be multiplied with a packed weight of `out` rows and `residual` (or none) added.
+bool packed_takes(const Tensor& x, int64_t out, const Tensor& residual);
+
+// The pass that an activation of this name (models/blocks/layers.h) can be part of; none for those that cannot.
+Pointwise pointwise_of(const std::string& activation);
+
+// activation(layer(x)) and residual + layer(x), in one pass over memory where the layer is packed. A trace sees the layer alone.
+Tensor activated_apart(const Tensor& y, const std::string& activation);
+template <class Layer>
+Tensor activated(Layer& layer, const Tensor& x, const std::string& activation) {
+  const Pointwise after = Trace::active() ? Pointwise::none : pointwise_of(activation);
+  const Tensor y = after == Pointwise::none ? Tensor() : layer->fused(x, after, Tensor());
+  return y.defined() ? y : activated_apart(layer(x), activation);
+}
+template <class Layer>
+Tensor added(Layer& layer, const Tensor& x, const Tensor& residual) {
+  const Tensor y = Trace::active() ? Tensor() : layer->fused(x, Pointwise::none, residual);
+  return y.defined() ? y : residual + layer(x);
+}
+
+// "oneDNN" or "at::linear", and what packed weights use: what CPU float32 layers use here, for `zoo doctor` and `zoo bench`.
 std::string linear_kernel_name();
 
 }  // namespace zoo

@@ -6,7 +6,13 @@ TransposedLinearImpl::TransposedLinearImpl(int64_t in_features, int64_t out_feat
     : weight(param("weight", {in_features, out_features})), bias(param("bias", {out_features})), std_(std) {}
 
 Tensor TransposedLinearImpl::forward(const Tensor& x) {
-  return packed_ && x.is_cpu() && !at::GradMode::is_enabled() ? packed_->forward(x) : linear(x, weight.t(), bias);
+  const Tensor y = fused(x, Pointwise::none, Tensor());
+  return y.defined() ? y : linear(x, weight.t(), bias);
+}
+
+Tensor TransposedLinearImpl::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
+  if (!packed_ || !packed_takes(x, weight.size(1), residual)) return {};
+  return packed_->multiply(x, bias, after, residual);
 }
 
 void TransposedLinearImpl::init() {
@@ -15,15 +21,9 @@ void TransposedLinearImpl::init() {
   bias.zero_();
 }
 
-bool TransposedLinearImpl::pack() {
-  const at::NoGradGuard no_grad;
-  Linear layer(weight.size(0), weight.size(1));
-  layer->bias = bias.detach();
-  layer->weight = weight.detach().t().contiguous();
-  if (!layer->pack()) return false;
-  layer->weight = weight.detach().t();  // the packed copy alone takes memory
-  packed_ = layer;
-  return true;
+bool TransposedLinearImpl::pack(Precision precision) {
+  packed_ = pack_weight(weight.t(), bias, precision);
+  return packed_ != nullptr;
 }
 
 }  // namespace zoo

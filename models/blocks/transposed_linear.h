@@ -9,13 +9,14 @@ class TransposedLinearImpl : public Module {
   TransposedLinearImpl(int64_t in_features, int64_t out_features, double std);
   Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
   void init() override;             // Normal(0, std), bias 0
-  // As LinearImpl::pack: for inference, a copy of the weight in the fastest kernel's layout; whether there is one now.
-  bool pack();
+  // As LinearImpl::pack and fused.
+  bool pack(Precision precision = Precision::float32);
+  Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
   Tensor weight, bias;  // [in, out], [out]
 
  private:
   double std_;
-  Linear packed_{nullptr};  // not registered: it holds no weight of its own
+  std::shared_ptr<const PackedWeight> packed_;
 };
 ZOO_MODULE(TransposedLinear);
 

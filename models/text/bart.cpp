@@ -112,7 +112,7 @@ struct LayerImpl : Module {
     return feed_forward(x);
   }
   Tensor feed_forward(const Tensor& x) {
-    const Tensor y = drop(activation(cfg.activation_function)(fc1(x)), cfg.activation_dropout);
+    const Tensor y = drop(activated(fc1, x, cfg.activation_function), cfg.activation_dropout);
     return final_norm(x + drop(fc2(y), cfg.dropout));
   }
   Tensor drop(const Tensor& x, double p) const { return fast_dropout(x, p, is_training()); }
@@ -210,12 +210,13 @@ struct BareModel : Model {
 
 struct ConditionalGeneration : Model, IncrementalDecoder {
   Config cfg;
-  explicit ConditionalGeneration(const Config& c) : cfg(c) { tie("lm_head.weight", core->shared->weight); }
+  explicit ConditionalGeneration(const Config& c) : cfg(c) {}
   Core core = add("model", Core(cfg));
+  TiedLinear head = add("lm_head", TiedLinear(core->shared->weight));
   Tensor bias = buffer("final_logits_bias", at::zeros({1, cfg.vocab_size}));
 
   Tensors forward(const Tensors& inputs) override { return {{"logits", logits(core->forward(inputs))}}; }  // [B, T, vocab]
-  Tensor logits(const Tensor& hidden) { return mark("lm_head", linear(hidden, core->shared->weight, Tensor())) + bias; }
+  Tensor logits(const Tensor& hidden) { return head(hidden) + bias; }
 
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
   Tensor decode(const Tensor& tokens, Decoding& state) override { return logits(core->step(tokens, state).select(1, -1)); }

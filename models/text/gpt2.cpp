@@ -84,7 +84,7 @@ struct MlpImpl : Module {
   TransposedLinear out = add("c_proj", TransposedLinear(cfg.n_inner, cfg.n_embd, cfg.branch_range()));
 
   Tensor forward(const Tensor& x) {
-    return fast_dropout(out(activation(cfg.activation_function)(in(x))), cfg.resid_pdrop, is_training());
+    return fast_dropout(out(activated(in, x, cfg.activation_function)), cfg.resid_pdrop, is_training());
   }
 };
 ZOO_MODULE(Mlp);
@@ -172,14 +172,14 @@ struct BareModel : Model {
 
 struct LanguageModel : Model, IncrementalDecoder {
   Config cfg;
-  explicit LanguageModel(const Config& c) : cfg(c) { tie("lm_head.weight", core->words->weight); }
+  explicit LanguageModel(const Config& c) : cfg(c) {}
   Core core = add("transformer", Core(cfg));
+  TiedLinear head = add("lm_head", TiedLinear(core->words->weight));
 
-  Tensors forward(const Tensors& inputs) override { return {{"logits", logits(core(inputs))}}; }  // [B, T, vocab]
-  Tensor logits(const Tensor& hidden) { return mark("lm_head", linear(hidden, core->words->weight, Tensor())); }
+  Tensors forward(const Tensors& inputs) override { return {{"logits", head(core(inputs))}}; }  // [B, T, vocab]
 
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
-  Tensor decode(const Tensor& tokens, Decoding& state) override { return logits(core->step(tokens, state).select(1, -1)); }
+  Tensor decode(const Tensor& tokens, Decoding& state) override { return head(core->step(tokens, state).select(1, -1)); }
   int64_t longest() const override { return cfg.n_positions; }
   bool has_encoder() const override { return false; }
   void init_weights() override {

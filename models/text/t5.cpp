@@ -70,10 +70,7 @@ struct RmsNormImpl : Module {
   double eps;
   RmsNormImpl(int64_t width, double epsilon) : weight(param("weight", {width})), eps(epsilon) {}
 
-  Tensor forward(const Tensor& x) {
-    const Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);
-    return weight * (x * at::rsqrt(variance + eps)).to(weight.scalar_type());
-  }
+  Tensor forward(const Tensor& x) { return rms_norm(x, weight, eps); }
   void init() override {
     at::NoGradGuard no_grad;
     weight.fill_(1.0);
@@ -112,8 +109,7 @@ struct FeedForwardImpl : Module {
   Linear wo = add("wo", Linear(cfg.d_ff, cfg.d_model, /*with_bias=*/false));
 
   Tensor forward(const Tensor& x) {
-    const auto act = activation(cfg.dense_act());
-    const Tensor inner = cfg.gated() ? act(gate(x)) * wi(x) : act(wi(x));  // [B, T, d_ff]; GLU variants: Shazeer, arXiv:2002.05202
+    const Tensor inner = cfg.gated() ? activated(gate, x, cfg.dense_act()) * wi(x) : activated(wi, x, cfg.dense_act());  // [B, T, d_ff]; GLU variants: Shazeer, arXiv:2002.05202
     return wo(fast_dropout(inner, cfg.dropout_rate, is_training()));
   }
 };
@@ -285,10 +281,11 @@ struct ConditionalGeneration : Model, IncrementalDecoder {
   Config cfg;
   explicit ConditionalGeneration(const Config& c) : cfg(c) {
     for (const auto& child : core->named_children()) register_module(child.key(), child.value());
-    if (cfg.tie_word_embeddings) tie("lm_head.weight", core->shared->weight);
+    if (cfg.tie_word_embeddings) tied = add("lm_head", TiedLinear(core->shared->weight));
     else head = add("lm_head", Linear(cfg.d_model, cfg.vocab_size, /*with_bias=*/false));
   }
   Core core{cfg, true};
+  TiedLinear tied{nullptr};
   Linear head{nullptr};
 
   Tensors forward(const Tensors& inputs) override {
@@ -296,7 +293,7 @@ struct ConditionalGeneration : Model, IncrementalDecoder {
   }
   Tensor logits(const Tensor& hidden) {
     if (!cfg.tie_word_embeddings) return head(hidden);
-    return mark("lm_head", linear(hidden / std::sqrt(static_cast<double>(cfg.d_model)), core->shared->weight, Tensor()));
+    return tied(hidden / std::sqrt(static_cast<double>(cfg.d_model)));
   }
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
   Tensor decode(const Tensor& tokens, Decoding& state) override { return logits(core->step(tokens, state).select(1, -1)); }

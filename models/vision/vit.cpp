@@ -93,8 +93,9 @@ struct LayerImpl : Module {
 
   Tensor forward(Tensor x) {  // [B, 1 + N, D]
     x = x + at::dropout(attend(norm_before(x)), cfg.hidden_dropout_prob, is_training());
-    const Tensor inner = mark("intermediate", activation(cfg.hidden_act)(intermediate(norm_after(x))));
-    return mark("output", x + at::dropout(output(inner), cfg.hidden_dropout_prob, is_training()));
+    const Tensor inner = mark("intermediate", activated(intermediate, norm_after(x), cfg.hidden_act));
+    if (!is_training()) return mark("output", added(output, inner, x));
+    return mark("output", x + at::dropout(output(inner), cfg.hidden_dropout_prob, true));
   }
 };
 ZOO_MODULE(Layer);

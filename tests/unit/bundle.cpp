@@ -1,4 +1,5 @@
 #include "app/bundle.h"
+#include "app/cli.h"
 
 #include "app/files.h"
 #include "app/machine.h"
@@ -132,12 +133,42 @@ TEST_CASE("loading takes at most 1.1 times the file's size", "[bundle]") {
 TEST_CASE("dtype casts floating-point tensors alone", "[bundle]") {
   const Scratch scratch;
   save_bundle(load_bundle("bert:tiny", at::kCPU, training()), scratch / "float");
-  BundleOptions options;
+  BundleOptions options = training();
   options.dtype = "bfloat16";
   for (const auto& spec : {std::string("bert:tiny"), (scratch / "float").string()}) {
     const auto bundle = load_bundle(spec, at::kCPU, options);
     for (const auto& parameter : bundle.model->parameters()) CHECK(parameter.scalar_type() == at::kBFloat16);
   }
+}
+
+TEST_CASE("on a CPU bfloat16 and int8 are precisions of the products", "[bundle]") {
+  const Scratch scratch;
+  save_bundle(load_bundle("bert:minilm-l6", at::kCPU, training()), scratch / "float");
+  const at::NoGradGuard no_grad;
+  const auto tokens = at::randint(0, 30522, {3, 16}, at::kLong);
+  const auto hidden = [&](const std::string& dtype) {
+    BundleOptions options;
+    options.dtype = dtype;
+    const auto bundle = load_bundle((scratch / "float").string(), at::kCPU, options);
+    for (const auto& parameter : bundle.model->parameters()) CHECK(parameter.scalar_type() == at::kFloat);
+    return bundle.model->forward({{"tokens", tokens}}).at("hidden");
+  };
+  const auto exact = hidden("float32");
+  const auto off = [&](const std::string& dtype) { return ((hidden(dtype) - exact).norm() / exact.norm()).item<double>(); };
+  const double bf16 = off("bf16"), int8 = off("int8");
+  CHECK(bf16 > 1e-5);  // it is another arithmetic
+  CHECK(bf16 < 0.02);
+  CHECK(int8 > 1e-5);
+  CHECK(int8 < 0.1);
+  CHECK(off("fp32") == 0.0);
+}
+
+TEST_CASE("int8 is refused where it cannot be", "[bundle]") {
+  BundleOptions options = training();
+  options.dtype = "int8";
+  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
+  options.dtype = "int7";
+  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
 }
 
 TEST_CASE("bad configs are refused with the file's name", "[bundle]") {

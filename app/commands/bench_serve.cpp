@@ -1,0 +1,109 @@
+// zoo bench --serve: pieces of work on request.
+#include <c10/core/InferenceMode.h>
+
+#include <chrono>
+#include <iostream>
+#include <fstream>
+
+#include "app/commands/bench_parts.h"
+#include "app/engine/generation.h"
+#include "app/machine.h"
+#include "app/tasks/sentence_encoder.h"
+#include "weights/checkpoint.h"
+#include "weights/safetensors.h"
+
+namespace zoo::app {
+
+void bench_training_step(Model& model, const Tensors& inputs) {
+  at::Tensor loss;
+  for (const auto& [name, output] : model.forward(inputs)) {
+    if (!output.is_floating_point() || !output.requires_grad()) continue;
+    const at::Tensor part = output.to(at::kFloat).square().mean();
+    loss = loss.defined() ? loss + part : part;
+  }
+  loss.backward();
+  for (auto& parameter : model.parameters()) parameter.mutable_grad() = at::Tensor();
+}
+
+namespace bench_serve_detail {
+
+Tensors read_inputs(const std::string& path, at::Device device) {
+  Tensors inputs;
+  const auto file = weights::Checkpoint::open(path);
+  for (const auto& info : file.tensors()) {
+    const at::Tensor tensor = file.get(info.name);
+    inputs[info.name] = (info.name == "mask" ? tensor.to(at::kBool) : tensor).clone().to(device);
+  }
+  return inputs;
+}
+
+std::vector<std::string> read_texts(const std::string& path) {
+  std::vector<std::string> texts;
+  std::ifstream lines(path);
+  if (!lines) throw std::runtime_error(path + ": cannot be read");
+  for (std::string line; std::getline(lines, line);) texts.push_back(line);
+  return texts;
+}
+
+Tensors generated(const Bundle& bundle, const Tensors& inputs, const Json& options) {
+  std::vector<at::Tensor> rows;
+  for (const auto& results : generate(*bundle.model, inputs, generation_options(bundle.config, Json::object(), options))) {
+    rows.push_back(at::tensor(results.front().ids, at::kLong));
+  }
+  return {{"ids", at::stack(rows)}};
+}
+
+// One piece of work, without reading what it works on.
+class Work {
+ public:
+  Work(const Bundle& bundle, const Json& request) : bundle_(bundle), request_(request) {
+    if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), bundle.device);
+    if (request.contains("texts")) texts_ = read_texts(request.at("texts").get<std::string>());
+  }
+
+  Tensors run() const {
+    if (request_.value("train", false)) {
+      bench_training_step(*bundle_.model, inputs_);
+      return {};
+    }
+    const c10::InferenceMode guard;
+    if (!texts_.empty()) return {{"vectors", encode_sentences(bundle_, sentence_settings(bundle_, Json::object()), texts_, "", 0)}};
+    return request_.contains("generate") ? generated(bundle_, inputs_, request_.at("generate")) : bundle_.model->forward(inputs_);
+  }
+
+ private:
+  const Bundle& bundle_;
+  const Json& request_;
+  Tensors inputs_;
+  std::vector<std::string> texts_;
+};
+
+Json answer(const Bundle& bundle, const Json& request) {
+  const Work work(bundle, request);
+  const auto start = std::chrono::steady_clock::now();
+  const Tensors results = work.run();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (request.contains("save")) {
+    weights::NamedTensors named;
+    for (const auto& [name, tensor] : results) named.emplace_back(name, tensor.cpu().contiguous());
+    weights::save_safetensors(request.at("save").get<std::string>(), named);
+  }
+  return {{"seconds", seconds.count()}, {"peak_bytes", peak_resident_bytes()}, {"resident_bytes", resident_bytes()}};
+}
+
+}  // namespace bench_serve_detail
+
+int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out) {
+  for (std::string line; std::getline(in, line);) {
+    Json reply;
+    try {
+      reply = bench_serve_detail::answer(bundle, Json::parse(line));
+    } catch (const std::exception& error) {
+      reply = {{"error", std::string(error.what()).substr(0, 400)}};
+    }
+    out << reply.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace zoo::app

@@ -1,0 +1,37 @@
+// PackedWeight: a linear layer's weight made ready for inference, in the layout and precision of the fastest kernel that this
+// machine has (docs/performance.md):
+//
+//   precision | processor                | kernel
+//   float32   | AVX-512                  | oneDNN, packed
+//             | AVX2                     | models/blocks/panels.h
+//   bfloat16  | with AVX512-BF16         | oneDNN, packed; activations are rounded to bfloat16, sums are float32
+//             | with AVX2                | panels: weights in bfloat16, all else in float32
+//   int8      | any                      | LibTorch's dynamic quantisation: one scale an output, activations rounded as they come
+#pragma once
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <string>
+
+#include "models/blocks/panels.h"
+
+namespace zoo {
+
+// Of the products of a network that is prepared for inference; everything else stays in its own type.
+enum class Precision { float32, bfloat16, int8 };
+
+class PackedWeight {
+ public:
+  virtual ~PackedWeight() = default;
+  // x [..., in], float32 on the CPU -> after(x W^T + bias) + residual [..., out]; bias and residual may be undefined.
+  virtual at::Tensor multiply(const at::Tensor& x, const at::Tensor& bias, Pointwise after, const at::Tensor& residual) const = 0;
+};
+
+// weight [out, in] (any strides), bias [out] or undefined. Null where the plain weight is as good: on another device, in another
+// type, or where this LibTorch lacks the kernel for float32. Throws std::runtime_error where it lacks that of another precision.
+std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision);
+
+// What pack_weight() uses here, for people: "panels (AVX2)", "oneDNN".
+std::string packed_kernel_name(Precision precision);
+
+}  // namespace zoo

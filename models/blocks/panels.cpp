@@ -1,0 +1,326 @@
+#include "models/blocks/panels.h"
+
+#include <ATen/Parallel.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#if defined(__x86_64__)
+
+namespace zoo {
+namespace panels_detail {
+
+#define ZOO_AVX2 __attribute__((target("avx2,fma")))
+#define ZOO_INLINE ZOO_AVX2 inline __attribute__((always_inline))
+
+typedef float V __attribute__((vector_size(32), aligned(4), may_alias));  // eight lanes: one register
+typedef int32_t I __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr int64_t kLanes = 8;
+constexpr int64_t kPanel = 16;     // outputs of a panel
+constexpr int64_t kDepth = 384;    // inputs of a block
+constexpr int64_t kRows = 96;      // of a tile, the unit of work of a thread
+constexpr int64_t kColumns = 64;   // of a tile
+constexpr int64_t kGroup = 6;      // rows whose sums fit into the registers beside a panel: 6 x 2 of 16
+constexpr size_t kHugePage = size_t{2} << 20;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// ---- weights of two types ----
+
+ZOO_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
+ZOO_INLINE V load(const uint16_t* p) {  // bfloat16: the upper half of a float32
+  typedef uint16_t Half __attribute__((vector_size(16), aligned(2), may_alias));
+  const I bits = __builtin_convertvector(*reinterpret_cast<const Half*>(p), I) << 16;
+  return reinterpret_cast<const V&>(bits);
+}
+
+void store(float value, float* p) { *p = value; }
+void store(float value, uint16_t* p) {  // rounds to the nearest, ties to even; NaN stays NaN
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  *p = std::isnan(value) ? uint16_t{0x7FC0} : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+// ---- the products ----
+
+// Sums of R rows and P panels in registers: c += a b over `depth` inputs, or c = a b for the first block.
+template <int R, int P, class T>
+ZOO_INLINE void sums(const float* a, int64_t a_stride, const T* b, int64_t panel_stride, int64_t depth, float* c, int64_t c_stride, bool first) {
+  V sum[R][2 * P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < 2 * P; ++p) sum[r][p] = first ? V{} : load(c + r * c_stride + p * kLanes);
+  }
+  for (int64_t i = 0; i < depth; ++i) {
+    V w[2 * P];
+#pragma GCC unroll 16
+    for (int p = 0; p < 2 * P; ++p) w[p] = load(b + (p / 2) * panel_stride + i * kPanel + (p % 2) * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const float s = a[r * a_stride + i];
+      const V x = {s, s, s, s, s, s, s, s};
+#pragma GCC unroll 16
+      for (int p = 0; p < 2 * P; ++p) sum[r][p] += x * w[p];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < 2 * P; ++p) *reinterpret_cast<V*>(c + r * c_stride + p * kLanes) = sum[r][p];
+  }
+}
+
+template <int R, int P, class T>
+ZOO_AVX2 __attribute__((noinline)) void group(const float* a, int64_t a_stride, const T* b, int64_t panel_stride, int64_t depth, float* c,
+                                              int64_t c_stride, bool first) {
+  sums<R, P, T>(a, a_stride, b, panel_stride, depth, c, c_stride, first);
+}
+
+template <class T>
+using Group = void (*)(const float*, int64_t, const T*, int64_t, int64_t, float*, int64_t, bool);
+
+// For 1 to 6 rows; few rows take several panels at once, as a sum must wait four cycles for its last term.
+template <class T>
+constexpr Group<T> kGroups[kGroup + 1] = {nullptr, group<1, 1, T>, group<2, 1, T>, group<3, 1, T>, group<4, 1, T>, group<5, 1, T>, group<6, 1, T>};
+
+template <class T>
+ZOO_AVX2 void expand(const T* b, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; i += kLanes) *reinterpret_cast<V*>(out + i) = load(b + i);
+}
+
+struct Product {
+  const float* x;
+  float* y;
+  int64_t rows, in, out;
+};
+
+// One panel's block for the rows [from, from + rows) of x, in groups as equal as possible.
+template <class T>
+void panel_block(const Product& p, int64_t from, int64_t rows, const T* b, int64_t k, int64_t depth, float* c, int64_t c_stride) {
+  const int64_t groups = divide_up(rows, kGroup), base = rows / groups, larger = rows % groups;
+  for (int64_t g = 0, row = 0; g < groups; ++g) {
+    const int64_t count = base + (g < larger);
+    kGroups<T>[count](p.x + (from + row) * p.in + k, p.in, b, 0, depth, c + row * c_stride, c_stride, k == 0);
+    row += count;
+  }
+}
+
+// Rows [m, m + rows) of outputs [n, n + columns), a multiple of nothing: the last panel may be narrower than its storage.
+template <class T>
+void tile(const Product& p, const T* panels, int64_t m, int64_t rows, int64_t n, int64_t columns) {
+  const int64_t padded = divide_up(p.out, kPanel) * kPanel, whole = columns / kPanel * kPanel;
+  alignas(64) float last[kRows * kPanel], wide[kDepth * kPanel];
+  for (int64_t k = 0; k < p.in; k += kDepth) {
+    const int64_t depth = std::min(kDepth, p.in - k);
+    const T* block = panels + k * padded + n * depth;
+    float* y = p.y + m * p.out + n;
+    int64_t column = 0;
+    if (rows == 1 && whole == kColumns) {
+      group<1, 4, T>(p.x + m * p.in + k, p.in, block, depth * kPanel, depth, y, p.out, k == 0);
+      column = whole;
+    }
+    for (; column < columns; column += kPanel) {
+      const bool fits = column < whole;
+      float* c = fits ? y + column : last;
+      const int64_t c_stride = fits ? p.out : kPanel;
+      if (std::is_same_v<T, float> || rows <= kGroup) {
+        panel_block(p, m, rows, block + column * depth, k, depth, c, c_stride);
+      } else {
+        expand(block + column * depth, depth * kPanel, wide);
+        panel_block<float>(p, m, rows, wide, k, depth, c, c_stride);
+      }
+    }
+  }
+  for (int64_t row = 0; row < rows && whole < columns; ++row) {
+    std::copy_n(last + row * kPanel, columns - whole, p.y + (m + row) * p.out + n + whole);
+  }
+}
+
+// ---- what follows a product ----
+
+ZOO_INLINE V all(float s) { return V{s, s, s, s, s, s, s, s}; }
+ZOO_INLINE V clamp(V x, float low, float high) {
+  x = x < all(low) ? all(low) : x;
+  return x > all(high) ? all(high) : x;
+}
+
+// 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6: 2e-7 of the value.
+ZOO_INLINE V exponential(V x) {
+  x = clamp(x, -87.0F, 88.0F);
+  const V n = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
+  const V r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  const V e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
+  const I bits = (__builtin_convertvector(n, I) + 127) << 23;
+  return e * reinterpret_cast<const V&>(bits);
+}
+
+ZOO_INLINE V sigmoid(V x) { return 1.0F / (1.0F + exponential(-x)); }
+ZOO_INLINE V hyperbolic_tangent(V x) { return 1.0F - 2.0F / (exponential(2.0F * x) + 1.0F); }
+
+// erf(x) = x P(x^2) / Q(x^2), fitted to |x| < 3.9: within 4e-7. Beyond, where it is 1 - 4e-8: 1, so that GELU is 0 far below 0.
+ZOO_INLINE V error_function(V x) {
+  const V t = x * x;
+  const V p = 1.1283787489F + t * (0.2042257190F + t * (0.0511490107F + t * (0.0038963160F + t * (1.4747584646e-4F + t * (-1.9969297682e-6F + t * 2.0118674726e-8F)))));
+  const V q = 1.0F + t * (0.5143193603F + t * (0.1167858541F + t * (0.0147305634F + t * 0.0010066124F)));
+  const V y = x >= all(3.9F) ? all(1.0F) : x * p / q;
+  return x <= all(-3.9F) ? all(-1.0F) : y;
+}
+
+template <Pointwise after>
+ZOO_INLINE V activate(V x) {
+  if constexpr (after == Pointwise::relu) return x < V{} ? V{} : x;
+  if constexpr (after == Pointwise::gelu) return 0.5F * x * (1.0F + error_function(x * 0.70710678F));
+  if constexpr (after == Pointwise::gelu_tanh) return x * sigmoid(1.59576912F * (x + 0.044715F * x * x * x));  // 1 + tanh(u) = 2 sigmoid(2u)
+  if constexpr (after == Pointwise::quick_gelu) return x * sigmoid(1.702F * x);
+  if constexpr (after == Pointwise::silu) return x * sigmoid(x);
+  if constexpr (after == Pointwise::tanh) return hyperbolic_tangent(x);
+  return x;
+}
+
+struct After {
+  const float *bias, *residual;  // either may be null
+};
+
+template <Pointwise after>
+ZOO_INLINE V finished(V y, const float* bias, const float* residual) {
+  if (bias) y += load(bias);
+  y = activate<after>(y);
+  return residual ? y + load(residual) : y;
+}
+
+template <Pointwise after>
+ZOO_AVX2 void finish_row(float* y, int64_t count, const After& a) {
+  const auto at = [](const float* p, int64_t i) { return p ? p + i : nullptr; };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    *reinterpret_cast<V*>(y + i) = finished<after>(load(y + i), at(a.bias, i), at(a.residual, i));
+  }
+  if (i == count) return;
+  float rest[3][kLanes] = {};  // the same for less than a register
+  const float* sources[3] = {y, a.bias, a.residual};
+  for (int s = 0; s < 3; ++s) {
+    if (sources[s]) std::copy(sources[s] + i, sources[s] + count, rest[s]);
+  }
+  const V last = finished<after>(load(rest[0]), a.bias ? rest[1] : nullptr, a.residual ? rest[2] : nullptr);
+  std::memcpy(y + i, &last, static_cast<size_t>(count - i) * sizeof(float));
+}
+
+using FinishRow = void (*)(float*, int64_t, const After&);
+
+FinishRow finish_for(Pointwise after) {
+  switch (after) {
+    case Pointwise::relu: return finish_row<Pointwise::relu>;
+    case Pointwise::gelu: return finish_row<Pointwise::gelu>;
+    case Pointwise::gelu_tanh: return finish_row<Pointwise::gelu_tanh>;
+    case Pointwise::quick_gelu: return finish_row<Pointwise::quick_gelu>;
+    case Pointwise::silu: return finish_row<Pointwise::silu>;
+    case Pointwise::tanh: return finish_row<Pointwise::tanh>;
+    case Pointwise::none: break;
+  }
+  return finish_row<Pointwise::none>;
+}
+
+// ---- laying out ----
+
+template <class T>
+void lay_out(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, T* panels) {
+  const int64_t count = divide_up(out, kPanel), padded = count * kPanel;
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin * kPanel; n < end * kPanel; n += kPanel) {
+      const int64_t filled = std::min(kPanel, out - n);
+      for (int64_t k = 0; k < in; k += kDepth) {
+        const int64_t depth = std::min(kDepth, in - k);
+        T* to = panels + k * padded + n * depth;
+        for (int64_t i = 0; i < depth; ++i, to += kPanel) {
+          const float* from = weight + n * out_stride + (k + i) * in_stride;
+          for (int64_t o = 0; o < kPanel; ++o) store(o < filled ? from[o * out_stride] : 0.0F, to + o);
+        }
+      }
+    }
+  });
+}
+
+// Large weights in huge pages, where the kernel grants them: thousands of small ones would not fit the tables that find them.
+void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, bytes >= kHugePage ? kHugePage : 64, bytes) != 0) throw std::bad_alloc();
+  if (bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+  return memory;
+}
+
+template <class T>
+void multiply(const Product& p, const void* panels, const float* bias, Pointwise after, const float* residual) {
+  const int64_t across = divide_up(p.out, kColumns), tiles = across * divide_up(p.rows, kRows);
+  const FinishRow finish = bias || residual || after != Pointwise::none ? finish_for(after) : nullptr;
+  std::atomic<int64_t> next{0};
+  // Whoever is free takes the next tile: a thread that the system holds up does not hold up the others.
+  const auto work = [&](int64_t, int64_t) {
+    for (int64_t i = next++; i < tiles; i = next++) {
+      const int64_t m = i / across * kRows, n = i % across * kColumns;
+      const int64_t rows = std::min(kRows, p.rows - m), columns = std::min(kColumns, p.out - n);
+      tile(p, static_cast<const T*>(panels), m, rows, n, columns);
+      for (int64_t row = m; finish && row < m + rows; ++row) {
+        finish(p.y + row * p.out + n, columns, {bias ? bias + n : nullptr, residual ? residual + row * p.out + n : nullptr});
+      }
+    }
+  };
+  constexpr int64_t kWorthAThread = 1 << 18;  // products
+  const int64_t threads = std::min<int64_t>({tiles, at::get_num_threads(), 1 + p.rows * p.in * p.out / kWorthAThread});
+  if (threads == 1) work(0, 1);
+  else at::parallel_for(0, threads, 1, work);
+}
+
+}  // namespace panels_detail
+
+bool Panels::possible() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool Panels::preferred() { return possible() && !__builtin_cpu_supports("avx512f"); }
+
+void Panels::Free::operator()(void* memory) const { std::free(memory); }
+
+Panels::Panels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type)
+    : out_(out), in_(in), type_(type) {
+  namespace d = panels_detail;
+  const size_t size = type == PanelType::float32 ? sizeof(float) : sizeof(uint16_t);
+  bytes_ = static_cast<size_t>(d::divide_up(out, d::kPanel) * d::kPanel * in) * size;
+  memory_.reset(d::allocate(std::max<size_t>(bytes_, 64)));
+  if (type == PanelType::float32) d::lay_out(weight, out, in, out_stride, in_stride, static_cast<float*>(memory_.get()));
+  if (type == PanelType::bfloat16) d::lay_out(weight, out, in, out_stride, in_stride, static_cast<uint16_t*>(memory_.get()));
+}
+
+void Panels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {
+  namespace d = panels_detail;
+  const d::Product product{x, y, rows, in_, out_};
+  if (type_ == PanelType::float32) d::multiply<float>(product, memory_.get(), bias, after, residual);
+  if (type_ == PanelType::bfloat16) d::multiply<uint16_t>(product, memory_.get(), bias, after, residual);
+}
+
+void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, const float* residual) {
+  const auto finish = panels_detail::finish_for(after);
+  at::parallel_for(0, rows, std::max<int64_t>(1, (int64_t{1} << 14) / columns), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) finish(y + row * columns, columns, {nullptr, residual ? residual + row * columns : nullptr});
+  });
+}
+
+}  // namespace zoo
+
+#else  // another processor: never preferred, never called
+
+namespace zoo {
+bool Panels::possible() { return false; }
+bool Panels::preferred() { return false; }
+void Panels::Free::operator()(void* memory) const { std::free(memory); }
+Panels::Panels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type) : out_(out), in_(in), type_(type), bytes_(0) {
+  throw std::logic_error("Panels need an x86-64 processor with AVX2 and FMA");
+}
+void Panels::multiply(const float*, int64_t, const float*, Pointwise, const float*, float*) const {}
+void finish_in_place(float*, int64_t, int64_t, Pointwise, const float*) {}
+}  // namespace zoo
+
+#endif

@@ -1,0 +1,53 @@
+// Panels: products with a weight that was laid out once for the vector registers, for inference on processors with AVX2 and
+// FMA but without AVX-512, where neither of LibTorch's libraries comes near the peak (docs/performance.md).
+//
+// The weight is cut into panels of 16 outputs, a panel into blocks of 384 inputs that stay in the first-level cache while up to
+// six rows at a time stream past: the scheme of Goto & van de Geijn (ACM TOMS 34(3), 2008). Every output is a sum in one fixed
+// order, so a result depends neither on the number of threads nor on the other rows of a batch. What follows a product
+// (bias, activation, residual) is done while its numbers are in the cache.
+//
+// Weights may be kept in bfloat16 while arithmetic stays in float32: that reads half the memory, which is what the time of
+// decoding goes into.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace zoo {
+
+// The activation that follows a product.
+enum class Pointwise { none, relu, gelu, gelu_tanh, quick_gelu, silu, tanh };
+
+enum class PanelType { float32, bfloat16 };
+
+class Panels {
+ public:
+  // Whether this processor can run them and has nothing better.
+  static bool preferred();
+  // Whether it can run them.
+  static bool possible();
+
+  // weight[o * out_stride + i * in_stride] for o < out, i < in.
+  Panels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32);
+
+  // y [rows, out] = after(x [rows, in] W^T + bias [out]) + residual [rows, out]; bias and residual may be null. y may not be
+  // any of the inputs.
+  void multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const;
+
+  size_t bytes() const { return bytes_; }
+  PanelType type() const { return type_; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  int64_t out_, in_;
+  PanelType type_;
+  size_t bytes_;
+  std::unique_ptr<void, Free> memory_;  // [block of inputs][panel][input][16]
+};
+
+// y [rows, columns] = after(y) + residual, in place; residual may be null. Panels::possible() must hold.
+void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, const float* residual);
+
+}  // namespace zoo

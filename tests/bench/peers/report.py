@@ -1,0 +1,85 @@
+"""The page and the JSON of a comparison."""
+import datetime
+import importlib.metadata
+import json
+import platform
+
+HEAD = """# Speed beside other programs, on one CPU
+
+Made by `make bench-peers` (tests/bench/peers): the same weights and inputs, every contender in a process of its own that keeps its
+network, asked in turns; the first round does not count. **Milliseconds, median of the rounds** (fastest to slowest); "x" is the time of the
+contender over that of zoo float32 in the same round, median: above 1, zoo is ahead. Compare within a row; other work on the machine
+moves all of them. Agreement: largest difference to zoo's float32, or the share of equal ids.
+
+"""
+
+
+def cpu():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def flags():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("flags"):
+            present = line.split()
+            return [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "avx_vnni") if f in present]
+    return []
+
+
+def agreement_text(entry):
+    found = entry.get("agreement")
+    if not found:
+        return ""
+    return f"{100 * found['equal_ids']:.0f} % of ids" if "equal_ids" in found else f"{found['max_difference']:.1e}"
+
+
+def line_of(record):
+    if "contenders" not in record:
+        return "  " + json.dumps(record)
+    parts = []
+    for name, e in record["contenders"].items():
+        parts.append(f"  {name:22} failed: {e['error'][:100]}" if "error" in e else f"  {name:22} {1e3 * e['median']:9.1f} ms   x {e['ratio']:.2f}   {agreement_text(e)}")
+    return "\n".join(parts)
+
+
+def table(record):
+    lines = [f"### {record['work']}", "", f"{record['rounds']} rounds, {record['threads']} threads, zoo {record['zoo_commit']}", "", "| contender | ms | fastest to slowest | x | agreement | peak memory |", "|---|---|---|---|---|---|"]
+    for name, e in record["contenders"].items():
+        if "error" in e:
+            lines.append(f"| {name} | failed: {e['error'][:120].replace('|', ' ')} | | | | |")
+            continue
+        lines.append(f"| {name} | {1e3 * e['median']:.1f} | {1e3 * e['fastest']:.1f} to {1e3 * e['slowest']:.1f} | {e['ratio']:.2f} | {agreement_text(e)} | {e['peak_bytes'] / 2**20:.0f} MB |")
+    return "\n".join(lines) + "\n\n"
+
+
+def others(record):
+    text = ""
+    if "start" in record:
+        text += "### From the start of the process (MiniLM, one sentence)\n\n| | seconds |\n|---|---|\n"
+        text += "".join(f"| {name} | {e['median']:.2f} |\n" for name, e in record["start"].items()) + "\n"
+    if "load" in record:
+        load = record["load"]
+        text += f"### Loading a checkpoint of {load['bytes'] / 1e9:.2f} GB (BERT-large), from the start of the process\n\n| | seconds | peak memory |\n|---|---|---|\n"
+        for name, seconds in load["seconds"].items():
+            peak = load["peak_bytes"].get(name)
+            text += f"| {'reading the file' if name == 'read' else name} | {seconds:.2f} | {f'{peak / 2**20:.0f} MB' if peak else ''} |\n"
+        text += "\n"
+    return text
+
+
+def write(path, records, args):
+    versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2")}
+    about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions}
+    text = HEAD
+    text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
+    text += "ONNX Runtime int8: dynamic, per channel. OpenVINO by its precision hint. transformers: eager, scaled dot-product attention.\n"
+    text += "Works that are not listed have not been measured. Not there yet: ResNet-50 and Swin-T (zoo has no such networks); iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
+    for record in records:
+        text += table(record) if "contenders" in record else others(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.with_suffix(".json").write_text(json.dumps({"about": about, "results": records}, indent=1) + "\n")
+    print(f"{path} and {path.with_suffix('.json').name}")

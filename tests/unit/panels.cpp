@@ -1,0 +1,99 @@
+// Panels, packed weights and what is fused with them, against the plain operations.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "models/blocks/layers.h"
+#include "models/blocks/linear.h"
+#include "models/blocks/transposed_linear.h"
+#include "tests/catch.h"
+
+namespace zoo::test::panels {
+namespace {
+
+at::Tensor through_panels(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Pointwise after, const at::Tensor& residual,
+                          PanelType type = PanelType::float32) {
+  const Panels panels(weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.stride(0), weight.stride(1), type);
+  const auto data = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
+  at::Tensor y = at::full({x.size(0), weight.size(0)}, 1e9);
+  panels.multiply(data(x), x.size(0), data(bias), after, data(residual), y.mutable_data_ptr<float>());
+  return y;
+}
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>(); }
+
+}  // namespace
+
+TEST_CASE("panels: every number of rows and odd shapes", "[panels]") {
+  if (!Panels::possible()) return;
+  at::manual_seed(1);
+  for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {2, 384}, {15, 385}, {16, 7}, {64, 768}, {70, 800}, {129, 1000}}) {
+    const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 95, 96, 97, 200}) {
+      const at::Tensor x = at::randn({rows, in}), residual = at::randn({rows, out});
+      const at::Tensor exact = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+      INFO(rows << " x " << in << " -> " << out);
+      CHECK(largest_difference(through_panels(x, weight, bias, Pointwise::none, residual), exact + residual) < 2e-4);
+      CHECK(largest_difference(through_panels(x, weight, {}, Pointwise::none, {}), exact - bias) < 2e-4);
+      const at::Tensor rounded = at::linear(x.to(at::kDouble), weight.to(at::kBFloat16).to(at::kDouble));
+      CHECK(largest_difference(through_panels(x, weight, {}, Pointwise::none, {}, PanelType::bfloat16), rounded) < 2e-4);
+      CHECK(largest_difference(through_panels(x, weight.t().contiguous().t(), bias, Pointwise::none, residual), exact + residual) < 2e-4);
+    }
+  }
+}
+
+TEST_CASE("panels: activations to a millionth over their whole range", "[panels]") {
+  if (!Panels::possible()) return;
+  const at::Tensor x = at::linspace(-12, 12, 24001).unsqueeze(1), one = at::ones({1, 1}), wide = at::ones({16, 1});
+  for (const std::string name : {"relu", "gelu", "gelu_new", "quick_gelu", "silu", "tanh"}) {
+    INFO(name);
+    const at::Tensor exact = activation(name)(x.to(at::kDouble));
+    CHECK(largest_difference(through_panels(x, one, {}, pointwise_of(name), {}), exact) < 2e-6);
+    CHECK(largest_difference(through_panels(x, wide, {}, pointwise_of(name), {}).select(1, 9).unsqueeze(1), exact) < 2e-6);
+  }
+}
+
+TEST_CASE("panels: what is not a number or infinite stays so", "[panels]") {
+  if (!Panels::possible()) return;
+  const at::Tensor x = at::tensor({NAN, INFINITY, 1.0F}).unsqueeze(1), weight = at::ones({16, 1});
+  for (const auto after : {Pointwise::none, Pointwise::relu, Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::silu}) {
+    const at::Tensor y = through_panels(x, weight, {}, after, {});
+    CHECK(y[0].isnan().all().item<bool>());
+    CHECK((y[1] == INFINITY).all().item<bool>());
+  }
+  CHECK(through_panels(at::ones({1, 1}), at::full({16, 1}, NAN), {}, Pointwise::none, {}, PanelType::bfloat16).isnan().all().item<bool>());
+}
+
+TEST_CASE("panels: a row does not depend on its neighbours or the threads", "[panels]") {
+  if (!Panels::possible()) return;
+  const at::Tensor x = at::randn({200, 900}), weight = at::randn({300, 900}), bias = at::randn({300});
+  const at::Tensor all = through_panels(x, weight, bias, Pointwise::gelu, {});
+  for (const int64_t row : {0, 57, 199}) CHECK(at::equal(through_panels(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}), all.narrow(0, row, 1)));
+  const int threads = at::get_num_threads();
+  at::set_num_threads(threads == 1 ? 2 : 1);
+  CHECK(at::equal(through_panels(x, weight, bias, Pointwise::gelu, {}), all));
+  at::set_num_threads(threads);
+}
+
+TEST_CASE("packed layers give what plain ones give, fused or not", "[panels]") {
+  const at::NoGradGuard no_grad;
+  Linear layer(40, 56);
+  TransposedLinear transposed(40, 56, 0.02);
+  for (auto& p : layer->parameters()) p.normal_();
+  for (auto& p : transposed->parameters()) p.normal_();
+  const at::Tensor x = at::randn({3, 5, 40}), residual = at::randn({3, 5, 56});
+  const auto check = [&](auto& l) {
+    const at::Tensor plain = l(x), active = activated(l, x, "gelu"), sum = added(l, x, residual);
+    CHECK(at::equal(active, at::gelu(plain)));  // not packed: apart
+    for (const auto& [precision, bound] : {std::pair{Precision::float32, 1e-4}, {Precision::bfloat16, 0.3}, {Precision::int8, 1.5}}) {
+      l->pack(precision);
+      CHECK(largest_difference(l(x), plain) < bound);
+      CHECK(largest_difference(activated(l, x, "gelu"), active) < bound);
+      CHECK(largest_difference(added(l, x, residual), sum) < bound);
+      CHECK(largest_difference(added(l, x, residual.slice(0, 0, 1)), residual.slice(0, 0, 1) + plain) < bound);  // broadcast: apart
+    }
+  };
+  check(layer);
+  check(transposed);
+}
+
+}  // namespace zoo::test::panels
