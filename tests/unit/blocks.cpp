@@ -30,7 +30,7 @@ TEST_CASE("linear equals a naive loop, packed and unpacked, in values and gradie
     const auto upstream = 2 * naive;
     CHECK(at::allclose(x.grad(), at::matmul(upstream, layer->weight.detach()), 1e-4, 1e-5));
     CHECK(at::allclose(layer->weight.grad(), at::matmul(upstream.reshape({8, 3}).t(), x.detach().reshape({8, 5})), 1e-4, 1e-5));
-    if (with_bias) CHECK(at::allclose(layer->bias.grad(), upstream.sum({0, 1}), 1e-4, 1e-5));
+    if (with_bias) CHECK(at::allclose(layer->bias.grad(), upstream.sum(at::IntArrayRef{0, 1}), 1e-4, 1e-5));
     layer->pack();
     at::NoGradGuard no_grad;
     CHECK(at::allclose(layer(x), naive, 1e-5, 1e-6));
