@@ -18,6 +18,9 @@ struct Config {
 
   void fields(Fields& f) {
     sizes(f);
+    encoder_only(f);
+  }
+  static void encoder_only(Fields& f) {
     f.fixed("is_decoder", false);
     f.fixed("add_cross_attention", false);
   }

@@ -1,55 +1,29 @@
 // RoBERTa's network without its heads, for roberta.cpp and for the networks that contain it. Reference and paper: roberta.cpp.
 #pragma once
-#include "models/blocks/attention.h"
-#include "models/blocks/bert_layer.h"
 #include "models/blocks/positions.h"
 #include "models/blocks/seq2seq.h"
-#include "models/config.h"
-#include "models/model.h"
+#include "models/text/bert.h"
 
 namespace zoo::roberta {
 
-struct Config {
-  int64_t vocab_size = 50265, hidden_size = 768, num_hidden_layers = 12, num_attention_heads = 12, intermediate_size = 3072;
-  int64_t max_position_embeddings = 512, type_vocab_size = 2, num_labels = 2;
-  std::string hidden_act = "gelu";
-  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, initializer_range = 0.02, layer_norm_eps = 1e-12;
-  double classifier_dropout = 0.1;
+struct Config : bert::Config {
   SpecialTokens special{1, 2, -1};
+  Config() { vocab_size = 50265; }
 
   int64_t longest() const { return max_position_embeddings - special.pad - 1; }
 
   void fields(Fields& f) {
     sizes(f);
-    f.fixed("is_decoder", false);
-    f.fixed("add_cross_attention", false);
+    encoder_only(f);
   }
   void sizes(Fields& f) {  // of encoders and decoders
-    f.size("vocab_size", vocab_size);
-    f.size("hidden_size", hidden_size);
-    f.depth("num_hidden_layers", num_hidden_layers);
-    f.size("num_attention_heads", num_attention_heads);
-    f.size("intermediate_size", intermediate_size);
-    f.size("max_position_embeddings", max_position_embeddings);
-    f.size("type_vocab_size", type_vocab_size);
-    f.one_of("hidden_act", hidden_act, activation_names());
-    f.probability("hidden_dropout_prob", hidden_dropout_prob);
-    f.probability("attention_probs_dropout_prob", attention_probs_dropout_prob);
-    f.number("initializer_range", initializer_range);
-    f.epsilon("layer_norm_eps", layer_norm_eps);
-    f.labels("num_labels", num_labels);
-    classifier_dropout = hidden_dropout_prob;  // the reference's default when the key is null or absent
-    f.optional_probability("classifier_dropout", classifier_dropout);
-    f.fixed("position_embedding_type", "absolute");
+    bert::Config::sizes(f);
     f.fixed("tie_word_embeddings", true);
     f.ignored({"output_past"});
     special.read(f);
     f.require(special.pad >= 0 && special.pad < vocab_size && longest() > 0,
               "pad_token_id is " + std::to_string(special.pad) + "; expected an id below vocab_size " + std::to_string(vocab_size) +
                   " and max_position_embeddings " + std::to_string(max_position_embeddings) + " - 1, because positions begin after it");
-    f.require(hidden_size % num_attention_heads == 0,
-              "hidden_size " + std::to_string(hidden_size) + " is not a multiple of num_attention_heads " +
-                  std::to_string(num_attention_heads));
   }
 };
 
