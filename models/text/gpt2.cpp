@@ -156,23 +156,27 @@ struct CoreImpl : Module {
 };
 ZOO_MODULE(Core);
 
-struct BareModel : Model {
+// What all models share: the config, and how a fresh one starts.
+struct Starting : Model {
   Config cfg;
-  explicit BareModel(const Config& c) : cfg(c) {
-    for (const auto& child : core->named_children()) register_module(child.key(), child.value());
-  }
-  Core core{cfg};
-
-  Tensors forward(const Tensors& inputs) override { return {{"hidden", core->forward(inputs)}}; }
+  explicit Starting(const Config& c) : cfg(c) {}
   void init_weights() override {
     init_modules();
     init_transformers(*this, cfg.initializer_range);
   }
 };
 
-struct LanguageModel : Model, IncrementalDecoder {
-  Config cfg;
-  explicit LanguageModel(const Config& c) : cfg(c) {}
+struct BareModel : Starting {
+  explicit BareModel(const Config& c) : Starting(c) {
+    for (const auto& child : core->named_children()) register_module(child.key(), child.value());
+  }
+  Core core{cfg};
+
+  Tensors forward(const Tensors& inputs) override { return {{"hidden", core->forward(inputs)}}; }
+};
+
+struct LanguageModel : Starting, IncrementalDecoder {
+  explicit LanguageModel(const Config& c) : Starting(c) {}
   Core core = add("transformer", Core(cfg));
   TiedLinear head = add("lm_head", TiedLinear(core->words->weight));
 
@@ -182,15 +186,10 @@ struct LanguageModel : Model, IncrementalDecoder {
   Tensor decode(const Tensor& tokens, Decoding& state) override { return head(core->step(tokens, state).select(1, -1)); }
   int64_t longest() const override { return cfg.n_positions; }
   bool has_encoder() const override { return false; }
-  void init_weights() override {
-    init_modules();
-    init_transformers(*this, cfg.initializer_range);
-  }
 };
 
-struct SequenceClassifier : Model {
-  Config cfg;
-  explicit SequenceClassifier(const Config& c) : cfg(c) {}
+struct SequenceClassifier : Starting {
+  explicit SequenceClassifier(const Config& c) : Starting(c) {}
   Core core = add("transformer", Core(cfg));
   Linear score = add("score", Linear(cfg.n_embd, cfg.num_labels, /*with_bias=*/false));
 
@@ -203,38 +202,24 @@ struct SequenceClassifier : Model {
     const Tensor hidden = core(inputs);
     return {{"logits", score(hidden.gather(1, last.expand({-1, 1, hidden.size(2)})).squeeze(1))}};
   }
-  void init_weights() override {
-    init_modules();
-    init_transformers(*this, cfg.initializer_range);
-  }
 };
 
-struct TokenClassifier : Model {
-  Config cfg;
-  explicit TokenClassifier(const Config& c) : cfg(c) {}
+struct TokenClassifier : Starting {
+  explicit TokenClassifier(const Config& c) : Starting(c) {}
   Core core = add("transformer", Core(cfg));
   Linear classifier = add("classifier", Linear(cfg.n_embd, cfg.num_labels));
 
   Tensors forward(const Tensors& inputs) override {
     return {{"logits", classifier(fast_dropout(core(inputs), cfg.classifier_dropout, is_training()))}};  // [B, T, labels]
   }
-  void init_weights() override {
-    init_modules();
-    init_transformers(*this, cfg.initializer_range);
-  }
 };
 
-struct QuestionAnswering : Model {
-  Config cfg;
-  explicit QuestionAnswering(const Config& c) : cfg(c) {}
+struct QuestionAnswering : Starting {
+  explicit QuestionAnswering(const Config& c) : Starting(c) {}
   Core core = add("transformer", Core(cfg));
   Linear out = add("qa_outputs", Linear(cfg.n_embd, 2));
 
   Tensors forward(const Tensors& inputs) override { return answer_span(out, core(inputs)); }
-  void init_weights() override {
-    init_modules();
-    init_transformers(*this, cfg.initializer_range);
-  }
 };
 
 std::shared_ptr<Model> build(const Json& json) {
