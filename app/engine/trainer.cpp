@@ -4,8 +4,6 @@
 #include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
 
-#include <malloc.h>
-
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -20,6 +18,7 @@
 #include "app/engine/training_setup.h"
 #include "app/engine/training_step.h"
 #include "app/files.h"
+#include "app/machine.h"
 #include "app/report/memory.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
@@ -40,16 +39,6 @@ std::string short_number(double value) {
   std::array<char, 32> text;
   std::snprintf(text.data(), text.size(), "%.2e", value);
   return text.data();
-}
-
-// A step frees and allocates the same large tensors again. Left alone, glibc hands each back to the system, and every step
-// pays for thousands of page faults (a tenth of its time).
-void keep_freed_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
-#endif
 }
 
 void restore_generator(at::Device device, const at::Tensor& state) {
@@ -408,7 +397,7 @@ TrainingResult Training::finished() {
 }
 
 TrainingResult Training::run() {
-  keep_freed_memory();
+  keep_all_freed_memory();
   begin();
   while (!position_.done && !interrupted_) train_epoch();
   return interrupted_ && !position_.done ? interrupted() : finished();
