@@ -1,6 +1,5 @@
 // CodeXGLUE's defects and clones: their files, and networks that read two texts apart.
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <fstream>
 
@@ -11,23 +10,16 @@
 #include "app/tasks/text_batches.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 
 namespace code_tasks_tests {
 using namespace zoo;
 using namespace zoo::app;
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_code_tasks_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return path / name;
-  }
-};
+using zoo::test::Scratch;
 
-Bundle detector(const Folder& folder, const std::string& architecture) {
+Bundle detector(const Scratch& folder, const std::string& architecture) {
   std::string vocabulary = "[PAD]\n[UNK]\n[SEP]\n[CLS]\n";
   for (const char* word : {"int", "x", "y", "=", "1", ";", "return", "free", "(", ")"}) vocabulary += std::string(word) + "\n";
   Bundle bundle;
@@ -47,7 +39,7 @@ Bundle detector(const Folder& folder, const std::string& architecture) {
 }
 
 TEST_CASE("CodeXGLUE's defects are read as they are", "[code_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto file = folder.write("test.jsonl", R"({"project":"p","commit_id":"c","target":1,"func":"int  x = 1;\n\treturn x;","idx":7})" "\n"
                                                R"({"project":"p","commit_id":"d","target":0,"func":"free ( x ) ;","idx":8})" "\n");
   CHECK(read_labelled_texts(file, Json::object(), 0).texts[0] == "int  x = 1;\n\treturn x;");
@@ -63,7 +55,7 @@ TEST_CASE("CodeXGLUE's defects are read as they are", "[code_tasks]") {
 }
 
 TEST_CASE("CodeXGLUE's clones: pairs by the index of their functions", "[code_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   folder.write("data.jsonl", "{\"func\":\"int x =\\n 1 ;\",\"idx\":\"10\"}\n{\"func\":\"return y ;\",\"idx\":\"11\"}\n{\"func\":\"free ( x ) ;\",\"idx\":12}\n");
   folder.write("train.txt", "10\t11\t0\n12\t10\t1\n10\t99\t1\n");
   folder.write("test.txt", "11\t12\t1\n");
@@ -72,7 +64,7 @@ TEST_CASE("CodeXGLUE's clones: pairs by the index of their functions", "[code_ta
   CHECK_FALSE(reads_pairs_apart(detector(folder, "DefectModel")));
   DataOptions options;
   options.split = "train";
-  const auto data = text_classification_task().open(folder.path, bundle, options);
+  const auto data = text_classification_task().open(folder.path(), bundle, options);
   REQUIRE(data->size() == 2);  // 99 is nowhere
   CHECK(data->describe(0) == "int x = 1 ; | return y ;");
   const auto batch = data->get(std::vector<int64_t>{0, 1}, false, 0);
@@ -85,7 +77,7 @@ TEST_CASE("CodeXGLUE's clones: pairs by the index of their functions", "[code_ta
 }
 
 TEST_CASE("a network that compares two texts asks for the second", "[code_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = detector(folder, "CloneModel");
   RunOptions options;
   options.json = true;
@@ -100,7 +92,7 @@ TEST_CASE("a network that compares two texts asks for the second", "[code_tasks]
 }
 
 TEST_CASE("a pattern puts prompts and the mask around texts, and cuts the pair first", "[code_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   std::string vocabulary = "[PAD]\n[UNK]\n[SEP]\n[CLS]\n[MASK]\n";
   for (const char* word : {"int", "x", "y", ";", "the"}) vocabulary += std::string(word) + "\n";
   Bundle bundle;

@@ -1,7 +1,6 @@
 // Question answering: windows and choice of the answer against transformers' example (tests/reference/question_answering.py),
 // SQuAD's files and figures.
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <set>
@@ -11,6 +10,7 @@
 #include "app/tasks/task.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 #include "weights/fill.h"
 
 namespace question_answering_tests {
@@ -18,22 +18,14 @@ using namespace zoo;
 using namespace zoo::app;
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_questions_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return path / name;
-  }
-};
+using zoo::test::Scratch;
 
 const Json& reference() {
   static const Json json = Json::parse(std::ifstream(std::string(ZOO_TEST_DIR) + "/fixtures/files/question_answering.json"));
   return json;
 }
 
-Bundle filled(const Folder& folder) {
+Bundle filled(const Scratch& folder) {
   std::string vocabulary;
   for (const auto& token : reference().at("vocabulary")) vocabulary += token.get<std::string>() + "\n";
   Bundle bundle;
@@ -64,7 +56,7 @@ Json squad() {
 }
 
 TEST_CASE("answers, their places and probabilities are the reference's", "[question_answering]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled(folder);
   RunOptions options;
   options.inputs = {folder.write("squad.json", squad().dump()).string()};
@@ -86,7 +78,7 @@ TEST_CASE("answers, their places and probabilities are the reference's", "[quest
 }
 
 TEST_CASE("a question and a text from the command line", "[question_answering]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled(folder);
   RunOptions options;
   options.text = reference().at("cases")[0].at("question").get<std::string>();
@@ -101,7 +93,7 @@ TEST_CASE("a question and a text from the command line", "[question_answering]")
 }
 
 TEST_CASE("figures over a SQuAD file: its own answers are right, others are not", "[question_answering]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled(folder);
   const auto measure = [&](const Json& document) {
     DataOptions options;
@@ -125,7 +117,7 @@ TEST_CASE("figures over a SQuAD file: its own answers are right, others are not"
 }
 
 TEST_CASE("the tokens of the answer are found in the window that holds it", "[question_answering]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled(folder);
   const std::string context = "東京 is a city in über . the cat lives in paris .";
   const Json document = {{"data", {{{"paragraphs", {{{"context", context}, {"qas", {{{"id", 1}, {"question", "city ?"},
@@ -148,7 +140,7 @@ TEST_CASE("the tokens of the answer are found in the window that holds it", "[qu
 }
 
 TEST_CASE("files of questions: forms and mistakes", "[question_answering]") {
-  const Folder folder;
+  const Scratch folder;
   const auto read = [&](const std::string& name, const std::string& text, const Json& options = Json::object(), bool need = true) {
     return read_questions(folder.write(name, text), "", options, 0, need);
   };
@@ -165,9 +157,9 @@ TEST_CASE("files of questions: forms and mistakes", "[question_answering]") {
   CHECK_THROWS_WITH(read("j.txt", "q"), ContainsSubstring(".json"));
   folder.write("train-v1.1.json", squad().dump());
   folder.write("dev-v1.1.json", squad().dump());
-  CHECK(read_questions(folder.path, "validation", Json::object(), 2, true).all.size() == 2);
-  CHECK(read_questions(folder.path, "train", Json::object(), 0, true).split == "train");
-  CHECK_THROWS_WITH(read_questions(folder.path, "test", Json::object(), 0, true), ContainsSubstring("test"));
+  CHECK(read_questions(folder.path(), "validation", Json::object(), 2, true).all.size() == 2);
+  CHECK(read_questions(folder.path(), "train", Json::object(), 0, true).split == "train");
+  CHECK_THROWS_WITH(read_questions(folder.path(), "test", Json::object(), 0, true), ContainsSubstring("test"));
 }
 
 }  // namespace question_answering_tests

@@ -1,5 +1,4 @@
 // Program repair: bugs from two folders and from MultiMend's files, ranking and assembly of patches, the sandbox and the tests in it.
-#include <unistd.h>
 
 #include <fstream>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include "app/tasks/repair_bugs.h"
 #include "app/tasks/repair_patches.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 #include "tests/external.h"
 
 namespace repair_tests {
@@ -17,16 +17,7 @@ using namespace zoo;
 using namespace zoo::app;
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_repair_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path write(const std::string& name, const std::string& text) const {
-    fs::create_directories((path / name).parent_path());
-    std::ofstream(path / name, std::ios::binary) << text;
-    return path / name;
-  }
-};
+using zoo::test::Scratch;
 
 const char* const kGcd = "def gcd(a, b):\n    if b == 0:\n        return a\n    else:\n        return gcd(a % b, b)\n\n\n\"\"\"\nGreatest Common Divisor\n\"\"\"\n";
 const char* const kGcdRight = "\ndef gcd(a, b):\n    # base\n    if b == 0:\n        return a\n    else:\n        return gcd(b, a % b)\n\n";
@@ -38,13 +29,13 @@ TEST_CASE("comments and doc strings go, lines keep their numbers", "[repair]") {
 }
 
 TEST_CASE("two folders of programs give bugs with their functions", "[repair]") {
-  const Folder folder;
+  const Scratch folder;
   folder.write("buggy/gcd.py", std::string("import math\n") + kGcd);
   folder.write("correct/gcd.py", std::string("import math\n") + kGcdRight);
   folder.write("buggy/same.py", "x = 1\n");
   folder.write("correct/same.py", "x = 1  # the same\n");
   folder.write("buggy/alone.py", "x = 1\n");
-  const auto bugs = compare_programs(folder.path / "buggy", folder.path / "correct");
+  const auto bugs = compare_programs(folder.path() / "buggy", folder.path() / "correct");
   REQUIRE(bugs.size() == 1);
   REQUIRE(bugs[0].hunks.size() == 1);
   const Hunk& hunk = bugs[0].hunks[0];
@@ -56,11 +47,11 @@ TEST_CASE("two folders of programs give bugs with their functions", "[repair]") 
   CHECK(hunk.before == "import math\n");
   CHECK(repair_input("Python", hunk, {"import math"}) == "Python return gcd(a % b, b) : import math def gcd(a, b): if b == 0: return a else: return gcd(a % b, b)");
   CHECK(lines_to_search(hunk) == std::vector<std::string>{"import math", "Greatest Common Divisor"});
-  CHECK_THROWS_WITH(compare_programs(folder.path / "buggy", folder.path / "nowhere"), ContainsSubstring("nowhere"));
+  CHECK_THROWS_WITH(compare_programs(folder.path() / "buggy", folder.path() / "nowhere"), ContainsSubstring("nowhere"));
 }
 
 TEST_CASE("MultiMend's metadata is read, and its mistakes are told", "[repair]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bugs = read_bugs(folder.write("bugs.jsonl", R"({"gcd": [{"removed_lines": "  return gcd(a % b, b)\n", "added_lines": "  return gcd(b, a % b)\n",)"
                                                           R"( "removed_line_numbers_range": [5, 1], "added_line_numbers_range": [6, 1], "source_context": ["def gcd", 1, 5],)"
                                                           R"( "source_before": "", "source_after": "x"}]})" "\n"));
@@ -122,28 +113,28 @@ TEST_CASE("greedy assembly keeps what lets fewer tests fail", "[repair]") {
 bool has_python() { return std::system("python3 -c pass > /dev/null 2>&1") == 0; }
 
 TEST_CASE("the sandbox limits time, memory, output and network", "[repair]") {
-  const Folder folder;
+  const Scratch folder;
   SandboxLimits limits;
   limits.seconds = 2;
-  CHECK(run_in_sandbox({"sh", "-c", "echo out; echo err >&2; exit 3"}, folder.path, limits).exit_code == 3);
-  CHECK(run_in_sandbox({"sh", "-c", "echo $HOME$SECRET; pwd"}, folder.path, limits).out == folder.path.string() + "\n" + folder.path.string() + "\n");
-  const auto late = run_in_sandbox({"sh", "-c", "sleep 30 & sleep 30"}, folder.path, limits);
+  CHECK(run_in_sandbox({"sh", "-c", "echo out; echo err >&2; exit 3"}, folder.path(), limits).exit_code == 3);
+  CHECK(run_in_sandbox({"sh", "-c", "echo $HOME$SECRET; pwd"}, folder.path(), limits).out == folder.path().string() + "\n" + folder.path().string() + "\n");
+  const auto late = run_in_sandbox({"sh", "-c", "sleep 30 & sleep 30"}, folder.path(), limits);
   CHECK(late.timed_out);
   limits.seconds = 20;
-  CHECK_THROWS_WITH(run_in_sandbox({"no-such-program-here"}, folder.path, limits), ContainsSubstring("no-such-program-here"));
+  CHECK_THROWS_WITH(run_in_sandbox({"no-such-program-here"}, folder.path(), limits), ContainsSubstring("no-such-program-here"));
   limits.file = 1000;
-  CHECK(run_in_sandbox({"sh", "-c", "head -c 5000 /dev/zero > big; wc -c < big"}, folder.path, limits).out.find("5000") == std::string::npos);
+  CHECK(run_in_sandbox({"sh", "-c", "head -c 5000 /dev/zero > big; wc -c < big"}, folder.path(), limits).out.find("5000") == std::string::npos);
   if (!has_python()) return;
   limits.memory = uint64_t{300} << 20;
-  CHECK(run_in_sandbox({"python3", "-c", "x = bytearray(900 << 20)"}, folder.path, limits).exit_code != 0);
+  CHECK(run_in_sandbox({"python3", "-c", "x = bytearray(900 << 20)"}, folder.path(), limits).exit_code != 0);
   limits.file = 1 << 20;
-  const auto net = run_in_sandbox({"python3", "-c", "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('127.0.0.1', 9)), s.connect_ex(('8.8.8.8', 53)))"}, folder.path, limits);
+  const auto net = run_in_sandbox({"python3", "-c", "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('127.0.0.1', 9)), s.connect_ex(('8.8.8.8', 53)))"}, folder.path(), limits);
   if (net.network_cut) CHECK(net.out.find(" 0") == std::string::npos);  // unreachable
 }
 
 TEST_CASE("QuixBugs' tests tell right programs from wrong ones", "[repair]") {
   if (!has_python()) return;
-  const Folder folder;
+  const Scratch folder;
   folder.write("programs/gcd.py", kGcd);
   folder.write("programs/count.py", "def count(n):\n    for i in range(n):\n        yield (i, i)\n");
   folder.write("programs/walk.py", "def walk(n):\n    return n\n");
@@ -154,7 +145,7 @@ TEST_CASE("QuixBugs' tests tell right programs from wrong ones", "[repair]") {
   folder.write("cases/count.json", "[[2], [[0, 0], [1, 1]]]\n");
   PythonTestOptions options;
   options.case_seconds = 1;
-  PythonTests tests(folder.path / "programs", folder.path / "cases", folder.path / "correct", options);
+  PythonTests tests(folder.path() / "programs", folder.path() / "cases", folder.path() / "correct", options);
   CHECK(tests.has("gcd"));
   CHECK(tests.has("walk"));
   CHECK_FALSE(tests.has("../gcd"));

@@ -1,7 +1,6 @@
 // Sentence vectors, losses and correlations against sentence-transformers and scipy (tests/reference/sentence_encoder.py).
 #include "app/tasks/sentence_encoder.h"
 
-#include <unistd.h>
 
 #include <fstream>
 #include <set>
@@ -11,6 +10,7 @@
 #include "app/tasks/sentence_losses.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 #include "weights/fill.h"
 
 namespace sentence_encoder_tests {
@@ -23,26 +23,18 @@ const Json& reference() {
   return json;
 }
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_sentence_encoder_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  void write(const fs::path& name, const std::string& text) const {
-    fs::create_directories((path / name).parent_path());
-    std::ofstream(path / name, std::ios::binary) << text;
-  }
-};
+using zoo::test::Scratch;
 
 // The reference's network in its folder; `files` are the sentence-transformers JSON files.
-Bundle filled_bundle(const Folder& folder, const Json& files) {
+Bundle filled_bundle(const Scratch& folder, const Json& files) {
   std::string vocabulary;
   for (const auto& token : reference().at("vocabulary")) vocabulary += token.get<std::string>() + "\n";
   folder.write("vocab.txt", vocabulary);
   for (const auto& [name, content] : files.items()) folder.write(name, content.dump());
   Bundle bundle;
-  bundle.folder = folder.path;
+  bundle.folder = folder.path();
   bundle.config = reference().at("config");
-  bundle.tokenizer = tokenizers::load(folder.path);
+  bundle.tokenizer = tokenizers::load(folder.path());
   bundle.model = make_from_config(bundle.config);
   const auto keys = reference().at("keys").get<std::set<std::string>>();
   weights::fill_module(*bundle.model, reference().at("seed").get<int64_t>(), keys);
@@ -63,7 +55,7 @@ TEST_CASE("sentence vectors equal sentence-transformers' for every pooling", "[t
   const auto texts = reference().at("sentences").get<std::vector<std::string>>();
   for (const auto& example : reference().at("folders")) {
     INFO(example.at("name"));
-    const Folder folder;
+    const Scratch folder;
     const Bundle bundle = filled_bundle(folder, example.at("files"));
     const auto settings = sentence_settings(bundle, Json::object());
     CHECK(settings.max_length == example.at("max_length").get<int64_t>());
@@ -92,7 +84,7 @@ TEST_CASE("sentence settings travel through a batch", "[text][sentence_encoder]"
 }
 
 TEST_CASE("sentence settings: defaults, options, hostile folders", "[text][sentence_encoder]") {
-  const Folder folder;
+  const Scratch folder;
   Bundle bundle = filled_bundle(folder, Json::object());
   auto settings = sentence_settings(bundle, Json::object());
   CHECK(settings.pooling == std::vector<std::string>{"mean"});
@@ -120,7 +112,7 @@ TEST_CASE("sentence settings: defaults, options, hostile folders", "[text][sente
   folder.write("modules.json", R"([{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}])");
   folder.write("1_Pooling/config.json", R"({"pooling_mode": "medium"})");
   CHECK_THROWS_WITH(sentence_settings(bundle, Json::object()), ContainsSubstring("pooling 'medium' is unknown"));
-  CHECK(sentence_encoder_files(folder.path) == std::vector<fs::path>{"modules.json", "1_Pooling/config.json"});
+  CHECK(sentence_encoder_files(folder.path()) == std::vector<fs::path>{"modules.json", "1_Pooling/config.json"});
 }
 
 TEST_CASE("sentence losses and their gradients equal the references'", "[text][sentence_losses]") {

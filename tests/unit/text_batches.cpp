@@ -1,6 +1,5 @@
 #include "app/tasks/text_batches.h"
 
-#include <unistd.h>
 
 #include <fstream>
 #include <set>
@@ -8,6 +7,7 @@
 #include "app/cli.h"
 #include "app/command_options.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 
 namespace text_batches_tests {
 using namespace zoo;
@@ -58,18 +58,10 @@ TEST_CASE("batches by length cover everything once within the budget", "[text][b
   CHECK(batches_by_length(huge, {}).size() == 1);
 }
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_text_batches_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return (path / name).string();
-  }
-};
+using zoo::test::Scratch;
 
 TEST_CASE("texts come from lines, tables, folders", "[text][batches]") {
-  const Folder folder;
+  const Scratch folder;
   RunOptions options;
   options.text = "given";
   options.inputs = {folder.write("a.txt", "\xEF\xBB\xBFone\r\n\n two \n"), folder.write("b.csv", "id,text\n1,\"three, four\"\n"),
@@ -79,20 +71,20 @@ TEST_CASE("texts come from lines, tables, folders", "[text][batches]") {
   CHECK(texts[0].text == "given");
   CHECK(texts[1].text == "one");
   CHECK(texts[2].text == " two ");
-  CHECK(texts[2].source == (folder.path / "a.txt").string() + ":3");
+  CHECK(texts[2].source == (folder.path() / "a.txt").string() + ":3");
   CHECK(texts[3].text == "three, four");
-  CHECK(texts[3].source == (folder.path / "b.csv").string() + ":2");
+  CHECK(texts[3].source == (folder.path() / "b.csv").string() + ":2");
   CHECK(texts[4].text == "five");
   options.text.clear();
-  options.inputs = {folder.path.string()};
+  options.inputs = {folder.path().string()};
   CHECK(read_text_inputs(options).size() == 2);  // the folder's only .txt
 }
 
 TEST_CASE("texts: what is wrong is said", "[text][batches]") {
-  const Folder folder;
+  const Scratch folder;
   RunOptions options;
   CHECK_THROWS_AS(read_text_inputs(options), UsageError);
-  options.inputs = {(folder.path / "none.txt").string()};
+  options.inputs = {(folder.path() / "none.txt").string()};
   CHECK_THROWS_AS(read_text_inputs(options), UsageError);
   options.inputs = {folder.write("two.csv", "left,right\na,b\n")};
   CHECK_THROWS_WITH(read_text_inputs(options), ContainsSubstring("--column, one of: left, right"));
@@ -103,11 +95,11 @@ TEST_CASE("texts: what is wrong is said", "[text][batches]") {
 }
 
 TEST_CASE("outputs are not overwritten unasked", "[text][batches]") {
-  const Folder folder;
+  const Scratch folder;
   const fs::path file = folder.write("out.json", "old");
   CHECK_THROWS_AS(write_output(file, "new", false), UsageError);
-  CHECK_THROWS_AS(write_output(folder.path, "new", true), UsageError);
-  CHECK_THROWS_AS(write_output(folder.path / "none" / "x", "new", false), UsageError);
+  CHECK_THROWS_AS(write_output(folder.path(), "new", true), UsageError);
+  CHECK_THROWS_AS(write_output(folder.path() / "none" / "x", "new", false), UsageError);
   write_output(file, "new", true);
   std::string content;
   std::ifstream(file) >> content;

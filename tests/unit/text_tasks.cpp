@@ -1,7 +1,6 @@
 // The text tasks against transformers' pipelines, on networks filled by the rule
 // (tests/reference/text_tasks.py).
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include "app/tasks/task.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 #include "weights/fill.h"
 
 namespace text_tasks_tests {
@@ -19,15 +19,7 @@ using namespace zoo;
 using namespace zoo::app;
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("zoo_text_tasks_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return path / name;
-  }
-};
+using zoo::test::Scratch;
 
 const Json& reference() {
   static const Json json =
@@ -36,7 +28,7 @@ const Json& reference() {
 }
 
 // The reference's network, built again by the fill rule.
-Bundle filled_bundle(const Folder& folder, const std::string& task) {
+Bundle filled_bundle(const Scratch& folder, const std::string& task) {
   const Json& described = reference().at(task);
   std::string vocabulary;
   for (const auto& token : reference().at("vocabulary")) vocabulary += token.get<std::string>() + "\n";
@@ -56,7 +48,7 @@ Bundle filled_bundle(const Folder& folder, const std::string& task) {
   return bundle;
 }
 
-RunOptions quiet(const Folder& folder, const Json& cases) {
+RunOptions quiet(const Scratch& folder, const Json& cases) {
   std::string csv = "text\n";
   for (const Json& one : cases) csv += '"' + one.at("text").get<std::string>() + "\"\n";
   RunOptions options;
@@ -68,7 +60,7 @@ RunOptions quiet(const Folder& folder, const Json& cases) {
 constexpr double kTolerance = 1e-5;
 
 TEST_CASE("text classification gives the reference pipeline's probabilities", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled_bundle(folder, "text_classification");
   const Json& cases = reference().at("text_classification").at("cases");
   const Json predictions = text_classification_task().run(bundle, quiet(folder, cases)).at("predictions");
@@ -85,7 +77,7 @@ TEST_CASE("text classification gives the reference pipeline's probabilities", "[
 }
 
 TEST_CASE("token classification groups entities as the reference pipeline", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled_bundle(folder, "token_classification");
   const Json& cases = reference().at("token_classification").at("cases");
   const Json predictions = token_classification_task().run(bundle, quiet(folder, cases)).at("predictions");
@@ -104,7 +96,7 @@ TEST_CASE("token classification groups entities as the reference pipeline", "[te
 }
 
 TEST_CASE("fill mask gives the reference pipeline's tokens", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled_bundle(folder, "fill_mask");
   const Json& cases = reference().at("fill_mask").at("cases");
   auto options = quiet(folder, cases);
@@ -132,7 +124,7 @@ TEST_CASE("fill mask gives the reference pipeline's tokens", "[text_tasks]") {
 }
 
 TEST_CASE("text examples become padded batches with the network's label ids", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "text_classification");
   const auto& task = text_classification_task();
   const auto check = [&](const fs::path& file) {
@@ -166,7 +158,7 @@ TEST_CASE("text examples become padded batches with the network's label ids", "[
 }
 
 TEST_CASE("pairs of texts carry segment ids", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "text_classification");
   const auto file = folder.write("pairs.tsv", "sentence1\tsentence2\tlabel\nthe cat\ta dog\tneutral\n");
   const auto data = text_classification_task().open(file, bundle, {});
@@ -176,7 +168,7 @@ TEST_CASE("pairs of texts carry segment ids", "[text_tasks]") {
 }
 
 TEST_CASE("run takes pairs of texts from options and tables", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   auto bundle = filled_bundle(folder, "text_classification");
   const auto& task = text_classification_task();
   RunOptions options;
@@ -194,7 +186,7 @@ TEST_CASE("run takes pairs of texts from options and tables", "[text_tasks]") {
 }
 
 TEST_CASE("training data may define its own classes, evaluation data may not", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "text_classification");
   const auto file = folder.write("stars.tsv", "a great film !\t10\nbad movie\t2\nthe film\t2\n");
   DataOptions options;
@@ -209,7 +201,7 @@ TEST_CASE("training data may define its own classes, evaluation data may not", "
 }
 
 TEST_CASE("mistakes in labelled text files are named", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "text_classification");
   const auto& task = text_classification_task();
   CHECK_THROWS_WITH(task.open(folder.write("a.csv", "text,lable\nbad movie,negative\n"), bundle, {}),
@@ -227,17 +219,17 @@ TEST_CASE("mistakes in labelled text files are named", "[text_tasks]") {
   options.split = "validation";
   CHECK_THROWS_WITH(task.open(folder.write("f.tsv", "bad movie\tnegative\n"), bundle, options),
                     ContainsSubstring("validation"));
-  fs::create_directories(folder.path / "set");
+  fs::create_directories(folder.path() / "set");
   folder.write("set/train.tsv", "bad movie\tnegative\n");
   folder.write("set/dev.tsv", "bad movie\tnegative\na movie\tneutral\n");
-  CHECK(task.open(folder.path / "set", bundle, options)->size() == 2);
-  CHECK(task.open(folder.path / "set", bundle, options)->split() == "validation");
+  CHECK(task.open(folder.path() / "set", bundle, options)->size() == 2);
+  CHECK(task.open(folder.path() / "set", bundle, options)->split() == "validation");
   options.split = "test";
-  CHECK_THROWS_WITH(task.open(folder.path / "set", bundle, options), ContainsSubstring("dev.tsv"));
+  CHECK_THROWS_WITH(task.open(folder.path() / "set", bundle, options), ContainsSubstring("dev.tsv"));
 }
 
 TEST_CASE("a text beyond the limit is cut to it", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "text_classification");
   DataOptions options;
   options.options = {{"max_length", 5}};
@@ -247,7 +239,7 @@ TEST_CASE("a text beyond the limit is cut to it", "[text_tasks]") {
 }
 
 TEST_CASE("the first piece of a word carries its label", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "token_classification");
   const auto file = folder.write(
       "a.conll", "-DOCSTART- O\n\nAnna B-PER\nlives O\nin O\nAnnaville B-LOC\n. O\n\nlondon B-LOC\n");
@@ -260,7 +252,7 @@ TEST_CASE("the first piece of a word carries its label", "[text_tasks]") {
 }
 
 TEST_CASE("token metrics count words and entities over all batches", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "token_classification");  // O B-PER I-PER B-LOC I-LOC
   const auto metrics = token_classification_task().metrics(bundle);
   const auto add = [&](const std::vector<int64_t>& truth, const std::vector<int64_t>& guess) {
@@ -280,7 +272,7 @@ TEST_CASE("token metrics count words and entities over all batches", "[text_task
 }
 
 TEST_CASE("masking follows from seed and index, in the published shares", "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "fill_mask");
   std::string lines;
   for (int i = 0; i < 2000; ++i)
@@ -312,7 +304,7 @@ TEST_CASE("masking follows from seed and index, in the published shares", "[text
 
 TEST_CASE("fill mask metrics: perplexity is the exponential of the mean over all hidden tokens",
           "[text_tasks]") {
-  const Folder folder;
+  const Scratch folder;
   const auto bundle = filled_bundle(folder, "fill_mask");
   const auto metrics = fill_mask_task().metrics(bundle);
   const std::vector<int64_t> index{0};
