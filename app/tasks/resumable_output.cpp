@@ -133,8 +133,7 @@ void ResumableOutput::pass_over(const std::function<bool(std::string&)>& next) {
       throw UsageError(partial_.string() + " holds the results of " + std::to_string(inputs_) + " inputs; now there are " + std::to_string(i) +
                        " (give the same input again, or begin anew with --overwrite)");
     }
-    hash_.add(input);
-    hash_.add(std::string_view("\n\0", 2));  // where one ends: no line holds this
+    hash(input);
   }
   if (inputs_ > 0 && Sha256(hash_).hex() != expected_) {
     throw UsageError("the first " + std::to_string(inputs_) + " inputs are not those that " + partial_.string() +
@@ -143,20 +142,25 @@ void ResumableOutput::pass_over(const std::function<bool(std::string&)>& next) {
 }
 
 void ResumableOutput::add(std::string_view input, std::string_view text) {
-  hash_.add(input);
-  hash_.add(std::string_view("\n\0", 2));
+  hash(input);
   pending_ += text;
   ++inputs_;
-  if (pending_.size() < resumable_output_detail::kPendingBytes) return;
+  if (pending_.size() >= resumable_output_detail::kPendingBytes) flush();
+}
+
+void ResumableOutput::hash(std::string_view input) {
+  hash_.add(input);
+  hash_.add(std::string_view("\n\0", 2));  // where one ends: no line holds this
+}
+
+void ResumableOutput::flush() {
   write(file_, partial_, pending_);
   bytes_ += static_cast<int64_t>(pending_.size());
   pending_.clear();
 }
 
 void ResumableOutput::milestone(bool now) {
-  write(file_, partial_, pending_);
-  bytes_ += static_cast<int64_t>(pending_.size());
-  pending_.clear();
+  flush();
   const auto moment = std::chrono::steady_clock::now();
   const std::chrono::duration<double> since = moment - recorded_, total = moment - start_;
   if (!now && since.count() < std::max(0.2, total.count() / 500)) return;
@@ -167,7 +171,7 @@ void ResumableOutput::milestone(bool now) {
 
 void ResumableOutput::finish(std::string_view end) {
   pending_ += end;
-  write(file_, partial_, pending_);
+  flush();
   if (::fsync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(partial_, "written");
   std::filesystem::rename(partial_, path_);
   std::error_code ignored;

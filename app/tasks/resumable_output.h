@@ -40,6 +40,8 @@ class ResumableOutput {
   void begin(const Json& settings);
   void go_on(const Json& settings);
   void check_settings(const Json& before, const Json& now) const;
+  void hash(std::string_view input);
+  void flush();
   void write(int file, const std::filesystem::path& name, std::string_view bytes);
   [[noreturn]] void fail(const std::filesystem::path& name, const char* what) const;
 
