@@ -425,17 +425,16 @@ void collect_differences(const Json& begun, const Json& now, const std::string& 
 
 }  // namespace trainer_detail
 
-std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run) {
+std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe) {
   std::vector<std::string> lines;
-  // Read as a recipe first, so that defaults count as what they are.
-  trainer_detail::collect_differences(write_recipe(read_recipe(read_json(run / "recipe.json"))), write_recipe(recipe), "", lines);
+  trainer_detail::collect_differences(write_recipe(begun), write_recipe(recipe), "", lines);
   return lines;
 }
 
 TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks) {
   if (start == RunFolder::Start::resume && RunFolder::begun(out)) {
     std::string text;
-    for (const auto& line : differences_from_begun(recipe, out)) text += "\n  " + line;
+    for (const auto& line : recipe_differences(read_recipe(read_json(out / "recipe.json")), recipe)) text += "\n  " + line;
     if (!text.empty()) {
       throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
                        "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");

@@ -93,6 +93,34 @@ TEST_CASE("a killed process stops the training, which goes on afterwards to the 
   CHECK(zoo_program("train --json --resume '" + (scratch / "cut").string() + "'").code == 0);  // finished: nothing to do
 }
 
+TEST_CASE("seeds in two processes each: killed in the second, they go on to the same weights without the recipe", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  const std::string how = "--processes 2 --seeds 1,2 --set epochs=20 --set checkpoint.every_steps=3";
+  const Outcome whole = zoo_program(command(scratch, "whole", 4, how));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(whole.json().at("finished") == 2);
+  CHECK(whole.json().at("metrics").at("accuracy").at("values").size() == 2);
+  const std::string killer = "( while ! ls '" + (scratch / "cut").string() + "'/seed-2/checkpoints/step-* > /dev/null 2>&1; do sleep 0.02; done; "
+                             "kill -9 $(pgrep -f '[/]cut --processes') ) & ";
+  CHECK(zoo_program(command(scratch, "cut", 4, how), killer).code != 0);
+  CHECK(fs::exists(scratch / "cut/seed-1/results.json"));
+  CHECK_FALSE(fs::exists(scratch / "cut/seed-2/results.json"));
+  const auto written = fs::last_write_time(scratch / "cut/seed-1/model.safetensors");
+  const std::string again = "train --json --resume '" + (scratch / "cut").string() + "'";
+  CHECK(zoo_program(again + " --processes 1").code == 2);
+  const Outcome resumed = zoo_program(again);
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(has(resumed.err, "going on after step"));
+  CHECK(resumed.json().at("metrics") == whole.json().at("metrics"));
+  CHECK(fs::last_write_time(scratch / "cut/seed-1/model.safetensors") == written);
+  for (const std::string seed : {"seed-1", "seed-2"})
+    CHECK(file_text(scratch / ("cut/" + seed + "/model.safetensors")) == file_text(scratch / ("whole/" + seed + "/model.safetensors")));
+}
+
 TEST_CASE("mistakes with several processes", "[cli][distributed]") {
   const Scratch scratch;
   const Outcome partial = zoo_program("train --model vit:tiny --task image_classification --data x --out '" + (scratch / "o").string() + "'", "WORLD_SIZE=2 ");
