@@ -16,6 +16,7 @@
 #include "app/engine/trainer.h"
 #include "app/files.h"
 #include "app/machine.h"
+#include "app/report/baselines.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -48,10 +49,10 @@ constexpr Flag kFlags[] = {
     {"--accumulate", "accumulate", "batches whose gradients make one step"},
     {"--max-steps", "max_steps", "stop after so many steps"},
     {"--max-minutes", "max_minutes", "stop after so many minutes"},
-    {"--optimizer", "optimizer.name", "adamw or sgd"},
+    {"--optimizer", "optimizer.name", "adamw, adam, sgd, adafactor or lion"},
     {"--lr", "optimizer.lr", "peak learning rate"},
     {"--weight-decay", "optimizer.weight_decay", "on tensors of two or more axes"},
-    {"--schedule", "schedule.name", "constant, linear or cosine"},
+    {"--schedule", "schedule.name", "constant, linear, cosine, cosine_restarts, polynomial, wsd, step, exponential, inverse_sqrt, one_cycle or plateau"},
     {"--warmup-share", "schedule.warmup_share", "share of the steps in which the rate rises"},
     {"--clip-norm", "clip_norm", "limit of the gradients' norm; 0: none"},
     {"--label-smoothing", "label_smoothing", "0 to below 1"},
@@ -92,7 +93,7 @@ void print_summary(const Json& result) {
     if (value.is_number()) std::cout << name << "  " << (value.is_number_float() ? fixed_text(value.get<double>(), 4) : value.dump()) << "\n";
   }
   const std::string out = result.at("out");
-  std::cout << "measured on  " << result.at("evaluated_on").get<std::string>() << "\ntraining took  " << duration_text(result.at("seconds").get<double>())
+  std::cout << baselines_text(result.at("metrics")) << "measured on  " << result.at("evaluated_on").get<std::string>() << "\ntraining took  " << duration_text(result.at("seconds").get<double>())
             << "\ncheckpoint  " << out << "\nreport  " << out << "/report.html\n";
 }
 
@@ -205,6 +206,7 @@ int run(const Arguments& arguments, const CLI::App& command, const Common& commo
   const SeedSeries series{recipe, seeds_of(arguments), processes_of(arguments, command)};
   check_processes(series.processes, !series.seeds.empty(), place);
   if (series.processes > 1 && !place) {
+    if (start == RunFolder::Start::resume) require_begun_recipe(recipe, out);  // told once, not by every process
     if (series.seeds.empty()) return launch_processes(series.processes).code;
     return report(train_seeds(series, out, start, [&](const auto&... of_seed) { return launch_seed(of_seed..., series.processes); }), common);
   }

@@ -27,5 +27,7 @@ TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at:
 // "epochs: 10 -> 20", a line for each key in which the recipe differs from the one that was begun, apart from keys that change nothing
 // of the result (loader threads, time limit, when to save).
 std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe);
+// Throws UsageError that shows them when a training was begun in `out` by another recipe.
+void require_begun_recipe(const Recipe& recipe, const std::filesystem::path& out);
 
 }  // namespace zoo::app
