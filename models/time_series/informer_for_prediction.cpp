@@ -425,7 +425,8 @@ struct InformerForPrediction : Model {
       result["forecast"] = mixture.mean();
       return result;
     }
-    const StudentTMixture mixture{weight, of[0], of[1] * by + from, of[2] * by};
+    const bool normal = cfg.distribution_output == "normal";
+    const StudentTMixture mixture{weight, normal ? Tensor() : of[0], of[1] * by + from, of[2] * by};
     mixture.into(result);
     result["forecast"] = mixture.loc.mean(-1);  // the mean of a Student-t with more than one degree of freedom is its place
     return result;
