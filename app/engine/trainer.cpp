@@ -105,6 +105,7 @@ class Training {
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
+  Json measure_validation();
   bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
@@ -323,15 +324,18 @@ void Training::finish_epoch(double seconds) {
 
 void Training::measure_epoch(EpochLog& line, bool last) {
   share_buffers();
-  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation measured = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
-  line.validation = measured.metrics;
-  if (better(measured.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
+  line.validation = measure_validation();
+  if (better(line.validation.at(setup_.task->primary_metric()).get<double>())) save_best();
+}
+
+Json Training::measure_validation() {
+  const AveragedWeights averaged(step_->average());
+  return evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices)).metrics;
 }
 
 bool Training::better(double figure) {
@@ -349,6 +353,7 @@ bool Training::better(double figure) {
 
 void Training::save_best() {
   if (!folder_) return;
+  const AveragedWeights averaged(step_->average());
   save_bundle(setup_.bundle, path_);
   folder_->keep();
 }
@@ -362,10 +367,7 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(path_ / "config.json")) {  // something that runs, at least
-    const AveragedWeights averaged(step_->average());
-    save_best();
-  }
+  if (!on_disk(path_ / "config.json")) save_best();  // something that runs, at least
   const std::string out = path_.string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},
@@ -425,21 +427,24 @@ void collect_differences(const Json& begun, const Json& now, const std::string& 
 
 }  // namespace trainer_detail
 
-std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run) {
+std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe) {
   std::vector<std::string> lines;
-  // Read as a recipe first, so that defaults count as what they are.
-  trainer_detail::collect_differences(write_recipe(read_recipe(read_json(run / "recipe.json"))), write_recipe(recipe), "", lines);
+  trainer_detail::collect_differences(write_recipe(begun), write_recipe(recipe), "", lines);
   return lines;
+}
+
+void require_begun_recipe(const Recipe& recipe, const std::filesystem::path& out) {
+  if (!RunFolder::begun(out)) return;
+  std::string text;
+  for (const auto& line : recipe_differences(read_recipe(read_json(out / "recipe.json")), recipe)) text += "\n  " + line;
+  if (text.empty()) return;
+  throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
+                   "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
 }
 
 TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks) {
   if (start == RunFolder::Start::resume && RunFolder::begun(out)) {
-    std::string text;
-    for (const auto& line : differences_from_begun(recipe, out)) text += "\n  " + line;
-    if (!text.empty()) {
-      throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
-                       "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
-    }
+    require_begun_recipe(recipe, out);
     if (RunFolder::finished(out)) {
       spdlog::info("{} is finished already", out.string());
       return {read_json(out / "results.json"), false};
