@@ -291,6 +291,11 @@ TextPairs training_pairs(const fs::path& data, const std::string& split, const J
 class Repair : public Task {
  public:
   std::string name() const override { return "repair"; }
+  std::vector<std::string> option_names() const override {
+    auto names = pair_option_names();
+    names.push_back("language");
+    return names;
+  }
   std::string head() const override { return "seq2seq"; }
   std::string primary_metric() const override { return seq2seq_task().primary_metric(); }
   bool higher_is_better() const override { return seq2seq_task().higher_is_better(); }
