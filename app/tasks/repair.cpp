@@ -111,7 +111,7 @@ class Retriever {
 
 // ---- writing ----
 
-GenerationOptions generation_of(const Bundle& bundle, const Json& options) {
+GenerationOptions patch_generation(const Bundle& bundle, const Json& options) {
   Json wanted = {{"num_beams", kBeams}, {"max_new_tokens", kMostTokens}, {"early_stopping", true}};
   for (const auto& key : generation_keys())
     if (key != "max_length" && options.contains(key)) wanted[key] = options.at(key);
@@ -312,7 +312,7 @@ class Repair : public Task {
     if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
     const Settings settings = settings_of(options.options);
     const auto bugs = bugs_of(options, settings);
-    const GenerationOptions how = generation_of(bundle, options.options);
+    const GenerationOptions how = patch_generation(bundle, options.options);
     const int64_t limit = text_limit(bundle, options.options);
     const Retriever retriever(settings, bundle.device);
     std::optional<PythonTests> tests;

@@ -92,7 +92,10 @@ TEST_CASE("a made byte-level vocabulary keeps every text", "[tokenizers][vocabul
 }
 
 TEST_CASE("a made unigram vocabulary has its network's special tokens, and is made alike each time", "[tokenizers][vocabulary]") {
-  if (!has_sentencepiece()) return WARN("built without SentencePiece's trainer");
+  if (!has_sentencepiece()) {
+    WARN("built without SentencePiece's trainer");
+    return;
+  }
   VocabularyPlan plan;
   plan.vocab_size = 80;
   const auto texts = sentences();
@@ -127,7 +130,10 @@ TEST_CASE("a vocabulary that cannot be made is refused with the numbers", "[toke
   CHECK(holds(message_of([&] { train_vocabulary(std::vector<std::string>{"", ""}, plan, VocabularyStyle::t5); }), "no texts"));
   plan.normalization = "nfd";
   CHECK(holds(message_of([&] { train_vocabulary(texts, plan, VocabularyStyle::t5); }), "normalization is 'nfd'"));
-  if (!has_sentencepiece()) return WARN("built without SentencePiece's trainer");
+  if (!has_sentencepiece()) {
+    WARN("built without SentencePiece's trainer");
+    return;
+  }
   CHECK(holds(says("unigram", 100000), "tokens only; vocab_size is 100000"));
   CHECK(holds(says("unigram", 10), "smaller than required_chars"));
 }
