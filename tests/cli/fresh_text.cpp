@@ -1,4 +1,5 @@
 // Text networks from fresh weights: with a tokenizer's files or a vocabulary made of the training texts, stopped and resumed.
+#include "models/model.h"
 #include "tests/catch.h"
 #include "tests/cli/program.h"
 
