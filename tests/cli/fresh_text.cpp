@@ -65,6 +65,9 @@ TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; kill
   CHECK(measured.json().at("metrics").at("exact_match") == trained.json().at("metrics").at("exact_match"));
   CHECK(zoo_program("run " + quoted(scratch / "whole") + " --max-new-tokens 30 --input 'anna anna and cherry.'").out == "boat, then anna!\n");
 
+  CHECK(zoo_program("info " + quoted(scratch / "whole") + " --json").json().at("tokenizer") ==
+        Json({{"files", {"spiece.model", "tokenizer_config.json"}}, {"tokens", 60}, {"special", {{"pad", 0}, {"eos", 1}, {"unk", 2}}}}));
+
   start_and_kill(file, scratch / "cut");
   REQUIRE_FALSE(fs::exists(scratch / "cut/results.json"));
   const auto vocabulary = fs::last_write_time(scratch / "cut/tokenizer/spiece.model");
