@@ -88,6 +88,12 @@ struct Network {
   double load_seconds = 0;
 };
 
+void check_task_options(const Task& task, const Options& options) {
+  if (!options.metrics.empty() && task.name() != "seq2seq" && task.name() != "repair")
+    throw UsageError("--metrics is for --task seq2seq, repair and score; task " + task.name() + " has its own figures");
+  check_options(task, data_options(options).options);
+}
+
 Network load(const std::string& spec, const Options& options, const Common& common) {
   const auto start = std::chrono::steady_clock::now();
   BundleOptions wanted;
@@ -95,9 +101,13 @@ Network load(const std::string& spec, const Options& options, const Common& comm
   wanted.adapters = options.adapters;
   wanted.allow_missing = options.allow_missing;
   wanted.allow_unexpected = options.allow_unexpected;
-  if (!options.task.empty()) wanted.task = find_task(options.task).head();
+  if (!options.task.empty()) {
+    check_task_options(find_task(options.task), options);
+    wanted.task = find_task(options.task).head();
+  }
   Network network{load_bundle(spec, common.resolved_device(), wanted), nullptr, 0};
   network.task = &find_task(options.task.empty() ? network.bundle.task : options.task);
+  check_task_options(*network.task, options);
   network.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return network;
 }
@@ -111,8 +121,6 @@ Json published(const std::string& spec, const std::string& data_name) {
 Json measure(const std::string& spec, Network& network, const DataSet& set, const Options& options, const Common& common) {
   using Clock = std::chrono::steady_clock;
   if (!on_disk(set.path)) throw UsageError("--data " + set.path + ": no such file or folder");
-  if (!options.metrics.empty() && network.task->name() != "seq2seq" && network.task->name() != "repair")
-    throw UsageError("--metrics is for --task seq2seq, repair and score; task " + network.task->name() + " has its own figures");
   const auto opening = Clock::now();
   const auto data = network.task->open(set.path, network.bundle, data_options(options));
   const double open_seconds = std::chrono::duration<double>(Clock::now() - opening).count();

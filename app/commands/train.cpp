@@ -40,6 +40,7 @@ constexpr Flag kFlags[] = {
     {"--model", "model", "checkpoint folder, or name:variant for fresh weights (zoo list)"},
     {"--task", "task", "what to learn, e.g. image_classification"},
     {"--data", "data", "folder or file to learn from"},
+    {"--tokenizer", "tokenizer", "for fresh weights: folder or file of a tokenizer, or {\"train\": \"unigram\", \"vocab_size\": 8000} to make one"},
     {"--eval-data", "eval_data", "folder or file for the measurement at the end (default: --data)"},
     {"--eval-split", "eval_split", "its split (default: test, if there is one)"},
     {"--validation-split", "validation_split", "split that chooses the checkpoint"},

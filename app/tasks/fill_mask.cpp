@@ -194,6 +194,7 @@ PredictionForms forms_of(Json predictions) {
 class FillMask : public Task {
  public:
   std::string name() const override { return "fill_mask"; }
+  std::vector<std::string> option_names() const override { return {"max_length", "whole_words"}; }
   std::string primary_metric() const override { return "masked_accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
@@ -203,6 +204,9 @@ class FillMask : public Task {
                                    text_limit(bundle, options.options), options.options.value("whole_words", false));
   }
 
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    return read_text_lines(split_file(data, options.split, {".txt"}).path, options.limit);
+  }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& /*options*/) const override {
     const Hidden hidden = hidden_positions(outputs, batch);
     return at::cross_entropy_loss(hidden.logits, hidden.labels);

@@ -26,6 +26,7 @@ struct ForecastOptions {
   Json split = "ratio";                 // data/series_split.h
 };
 // Strict: throws UsageError for unknown keys (with the nearest) and wrong values.
+const std::vector<std::string>& forecast_option_names();
 ForecastOptions read_forecast_options(const Json& options);
 
 // Columns in the network's order: those known for the future, those only read, those forecast.

@@ -135,6 +135,8 @@ SeriesSpec spec_from(const Json& json) {
 
 }  // namespace forecasting_options_detail
 
+const std::vector<std::string>& forecast_option_names() { return forecasting_options_detail::known_options(); }
+
 ForecastOptions read_forecast_options(const Json& options) {
   namespace d = forecasting_options_detail;
   for (const auto& [key, value] : options.items()) {

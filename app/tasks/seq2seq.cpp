@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "app/cli.h"
 #include "app/tasks/classification_metrics.h"
@@ -108,12 +109,18 @@ void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& 
 class Seq2Seq : public Task {
  public:
   std::string name() const override { return "seq2seq"; }
+  std::vector<std::string> option_names() const override { return pair_option_names(); }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     text_metrics(options.options);  // a wrong name is told before the data is read
     return std::make_unique<Pairs>(bundle, read_text_pairs(data, options.split, options.options, options.limit), options.options);
+  }
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    TextPairs pairs = read_text_pairs(data, options.split, options.options, options.limit);
+    pairs.sources.insert(pairs.sources.end(), std::make_move_iterator(pairs.targets.begin()), std::make_move_iterator(pairs.targets.end()));
+    return std::move(pairs.sources);
   }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
@@ -145,6 +152,13 @@ class Seq2Seq : public Task {
 };
 
 }  // namespace seq2seq_detail
+
+std::vector<std::string> pair_option_names() {
+  std::vector<std::string> names = {"columns", "target", "max_length", "max_target_length", "metrics", "tokenize", "lang", "use_stemmer", "prefix", "allowed"};
+  for (const auto& key : generation_keys())
+    if (key != "max_length") names.push_back(key);
+  return names;
+}
 
 std::unique_ptr<Dataset> pairs_dataset(const Bundle& bundle, TextPairs pairs, const Json& options) {
   return std::make_unique<seq2seq_detail::Pairs>(bundle, std::move(pairs), options);

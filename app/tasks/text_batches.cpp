@@ -23,7 +23,7 @@ const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle) {
   if (!bundle.tokenizer)
     throw std::runtime_error((bundle.folder.empty() ? bundle.spec : bundle.folder.string()) +
                              ": no tokenizer; a checkpoint folder with one of " + join(tokenizers::tokenizer_files()) +
-                             " is needed");
+                             " is needed (to train fresh weights: the recipe's key tokenizer, or --tokenizer)");
   return *bundle.tokenizer;
 }
 

@@ -119,21 +119,32 @@ PredictionForms forms_of(Json predictions, const std::vector<std::string>& label
   return forms;
 }
 
+SplitFile file_of(const std::filesystem::path& data, const std::string& split) {
+  return split_file(data, split, clone_texts_of(data) ? std::vector<std::string>{".txt"} : std::vector<std::string>{".tsv", ".csv", ".jsonl", ".json"});
+}
+
 class TextClassification : public Task {
  public:
   std::string name() const override { return "text_classification"; }
+  std::vector<std::string> option_names() const override {
+    return {"columns", "text_column", "pair_column", "label_column", "header", "single_spaces", "max_length"};
+  }
   std::string primary_metric() const override { return "accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
-    const auto endings = clone_texts_of(data) ? std::vector<std::string>{".txt"} : std::vector<std::string>{".tsv", ".csv", ".jsonl", ".json"};
-    const auto file = split_file(data, options.split, endings);
+    const auto file = file_of(data, options.split);
     LabelledTexts examples = read_labelled_texts(file.path, options.options, options.limit);
     LabelIds labels = match_labels(examples.first_lines, bundle.labels, options.training, file.path.string());
     return std::make_unique<Texts>(bundle, file.split, std::move(examples), std::move(labels),
                                    text_limit(bundle, options.options));
   }
 
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    LabelledTexts examples = read_labelled_texts(file_of(data, options.split).path, options.options, options.limit);
+    examples.texts.insert(examples.texts.end(), examples.pairs.begin(), examples.pairs.end());
+    return std::move(examples.texts);
+  }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
   }

@@ -27,6 +27,9 @@ struct TextPairs {
 // Throws UsageError that says what was looked for, std::runtime_error for files that cannot be read or differ in lines.
 TextPairs read_text_pairs(const std::filesystem::path& data, const std::string& split, const Json& options, int64_t limit);
 
+// The options that these pairs, the texts written for them and their figures follow.
+std::vector<std::string> pair_option_names();
+
 // What seq2seq_task() learns from and is measured on, of these pairs (app/tasks/seq2seq.cpp).
 std::unique_ptr<Dataset> pairs_dataset(const Bundle& bundle, TextPairs pairs, const Json& options);
 
