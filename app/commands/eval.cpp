@@ -14,6 +14,7 @@
 #include "app/engine/evaluation_cache.h"
 #include "app/engine/evaluator.h"
 #include "app/files.h"
+#include "app/report/baselines.h"
 #include "app/report/evaluation_table.h"
 #include "app/report/figures.h"
 #include "app/report/progress.h"
@@ -69,7 +70,7 @@ std::string figures_text(const Json& metrics, const std::string& group = "") {
   std::string text;
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = group + key;
-    if (name == "samples") continue;
+    if (name == "samples" || name == "naive") continue;  // the naive forecasts stand beside the network: baselines_text()
     if (value.is_object()) {
       text += figures_text(value, name + ".");
       continue;
@@ -155,7 +156,7 @@ int run_one(const Options& options, const Common& common) {
     print_json(document);
     return 0;
   }
-  std::cout << figures_text(document["metrics"]);
+  std::cout << figures_text(document["metrics"]) << baselines_text(document["metrics"]);
   for (const auto& [metric, value] : papers.items()) std::cout << "paper's " << metric << "  " << value << "\n";
   std::cout << document["samples"] << " examples in " << duration_text(document["seconds"].get<double>()) << " (loaded in "
             << duration_text(network.load_seconds) << ")\n";

@@ -432,7 +432,9 @@ void set_in_recipe(Json& recipe, const std::string& assignment) {
   Json* place = &recipe;
   std::string path = assignment.substr(0, equals);
   for (size_t dot; (dot = path.find('.')) != std::string::npos; path = path.substr(dot + 1)) {
+    const bool data = place == &recipe && path.starts_with("data.");
     place = &(*place)[path.substr(0, dot)];
+    if (data && place->is_string()) *place = Json{{"path", *place}};  // the short form of the same
     if (!place->is_null() && !place->is_object()) {
       throw UsageError("--set " + assignment.substr(0, 80) + ": '" + path.substr(0, dot) + "' is not an object, so it has no keys");
     }

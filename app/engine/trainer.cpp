@@ -114,6 +114,7 @@ class Training {
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
+  Evaluation measure_validation();
   bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
@@ -365,15 +366,19 @@ void Training::finish_epoch(double seconds) {
 
 void Training::measure_epoch(EpochLog& line, bool last) {
   share_buffers();
-  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation measured = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
+  const Evaluation measured = measure_validation();
   line.validation = measured.metrics;
   if (better(figure_of(measured))) save_best();
+}
+
+Evaluation Training::measure_validation() {
+  const AveragedWeights averaged(step_->average());
+  return evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
 }
 
 bool Training::better(double figure) {
@@ -391,6 +396,7 @@ bool Training::better(double figure) {
 
 void Training::save_best() {
   if (!folder_) return;
+  const AveragedWeights averaged(step_->average());
   save_bundle(setup_.bundle, path_);
   folder_->keep();
 }
@@ -404,10 +410,7 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(path_ / "config.json")) {  // something that runs, at least
-    const AveragedWeights averaged(step_->average());
-    save_best();
-  }
+  if (!on_disk(path_ / "config.json")) save_best();  // something that runs, at least
   const std::string out = path_.string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},
@@ -467,21 +470,24 @@ void collect_differences(const Json& begun, const Json& now, const std::string& 
 
 }  // namespace trainer_detail
 
-std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run) {
+std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe) {
   std::vector<std::string> lines;
-  // Read as a recipe first, so that defaults count as what they are.
-  trainer_detail::collect_differences(write_recipe(read_recipe(read_json(run / "recipe.json"))), write_recipe(recipe), "", lines);
+  trainer_detail::collect_differences(write_recipe(begun), write_recipe(recipe), "", lines);
   return lines;
+}
+
+void require_begun_recipe(const Recipe& recipe, const std::filesystem::path& out) {
+  if (!RunFolder::begun(out)) return;
+  std::string text;
+  for (const auto& line : recipe_differences(read_recipe(read_json(out / "recipe.json")), recipe)) text += "\n  " + line;
+  if (text.empty()) return;
+  throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
+                   "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
 }
 
 TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks) {
   if (start == RunFolder::Start::resume && RunFolder::begun(out)) {
-    std::string text;
-    for (const auto& line : differences_from_begun(recipe, out)) text += "\n  " + line;
-    if (!text.empty()) {
-      throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
-                       "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
-    }
+    require_begun_recipe(recipe, out);
     if (RunFolder::finished(out)) {
       spdlog::info("{} is finished already", out.string());
       return {read_json(out / "results.json"), false};

@@ -80,7 +80,9 @@ void fit_classes(TrainingSetup& setup, const Recipe& recipe, at::Device device, 
     throw UsageError(recipe.data + ": its classes are not those of " + recipe.model + " (" + std::to_string(labels.size()) + " and " +
                      std::to_string(bundle.labels.size()) + "); --reinit-head trains a new head for them");
   }
+  auto tokenizer = std::move(setup.bundle.tokenizer);  // the opened data refer to it
   load_network(setup, recipe, device, run, labels);
+  setup.bundle.tokenizer = std::move(tokenizer);
 }
 
 void choose_validation(TrainingSetup& setup, const Recipe& recipe) {

@@ -21,6 +21,7 @@ struct ForecastOptions {
   int64_t lookback = 0, horizon = 0;    // 0: the network's
   int64_t start = 0;                    // known steps that a decoder begins with; 0: the network's
   int64_t season = 0;                   // of the naive forecast and of MASE; 0: from the step
+  bool scaled = true;                   // by the training part's mean and deviation; false: as the file has them (counts)
   int64_t drop_last = 0;                // leave out windows after the last whole batch of this size, as published loaders do
   Json split = "ratio";                 // data/series_split.h
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/tasks/task.h"
+#include "app/tasks/text_rows.h"
 #include "models/model.h"
 
 namespace zoo::app {
@@ -12,6 +13,9 @@ namespace zoo::app {
 struct TextPairs {
   std::vector<std::string> sources, targets;  // equally many; empty texts stay
   std::string file, split;                    // for messages; the split, where the data has them
+  TextRows in_file;                           // in place of sources and targets: pairs that stay in large files (text_rows.h)
+
+  int64_t size() const { return in_file.size() + static_cast<int64_t>(sources.size()); }
 };
 
 // `data` is

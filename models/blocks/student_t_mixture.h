@@ -1,5 +1,5 @@
 // A mixture of K Student-t distributions per point: the density that probabilistic forecasters return as
-// distribution.{weight,df,loc,scale} (models/model.h).
+// distribution.{weight,df,loc,scale} (models/model.h). Infinitely many degrees of freedom make a normal distribution.
 #pragma once
 #include "models/model.h"
 
