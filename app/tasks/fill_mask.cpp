@@ -194,7 +194,7 @@ PredictionForms forms_of(Json predictions) {
 class FillMask : public Task {
  public:
   std::string name() const override { return "fill_mask"; }
-  std::vector<std::string> option_names() const override { return {"max_length", "whole_words"}; }
+  std::vector<std::string> option_names() const override { return {"max_length", "whole_words", "stream_above_mb"}; }
   std::string primary_metric() const override { return "masked_accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <iterator>
 
 #include "app/cli.h"
 #include "app/tasks/classification_metrics.h"
@@ -119,8 +118,7 @@ class Seq2Seq : public Task {
   }
   std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
     TextPairs pairs = read_text_pairs(data, options.split, options.options, options.limit);
-    pairs.sources.insert(pairs.sources.end(), std::make_move_iterator(pairs.targets.begin()), std::make_move_iterator(pairs.targets.end()));
-    return std::move(pairs.sources);
+    return all_texts(rows_of(pairs));
   }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
@@ -154,7 +152,7 @@ class Seq2Seq : public Task {
 }  // namespace seq2seq_detail
 
 std::vector<std::string> pair_option_names() {
-  std::vector<std::string> names = {"columns", "target", "max_length", "max_target_length", "metrics", "tokenize", "lang", "use_stemmer", "prefix", "allowed"};
+  std::vector<std::string> names = {"columns", "target", "max_length", "stream_above_mb", "max_target_length", "metrics", "tokenize", "lang", "use_stemmer", "prefix", "allowed"};
   for (const auto& key : generation_keys())
     if (key != "max_length") names.push_back(key);
   return names;

@@ -127,7 +127,7 @@ class TextClassification : public Task {
  public:
   std::string name() const override { return "text_classification"; }
   std::vector<std::string> option_names() const override {
-    return {"columns", "text_column", "pair_column", "label_column", "header", "single_spaces", "max_length"};
+    return {"columns", "text_column", "pair_column", "label_column", "header", "single_spaces", "max_length", "stream_above_mb"};
   }
   std::string primary_metric() const override { return "accuracy"; }
 
@@ -141,9 +141,7 @@ class TextClassification : public Task {
   }
 
   std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
-    LabelledTexts examples = read_labelled_texts(file_of(data, options.split).path, options.options, options.limit);
-    examples.texts.insert(examples.texts.end(), examples.pairs.begin(), examples.pairs.end());
-    return std::move(examples.texts);
+    return all_texts(read_labelled_texts(file_of(data, options.split).path, options.options, options.limit).rows);
   }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);

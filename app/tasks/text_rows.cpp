@@ -28,6 +28,14 @@ std::vector<std::string> TextRows::row(int64_t index) const {
   return paired_ ? std::vector<std::string>{first_.at(place), second_.at(place)} : std::vector<std::string>{first_.at(place)};
 }
 
+std::vector<std::string> all_texts(const TextRows& rows) {
+  std::vector<std::string> texts;
+  for (size_t side = 0; side < (rows.paired() ? 2 : 1); ++side) {
+    for (int64_t i = 0; i < rows.size(); ++i) texts.push_back(std::move(rows.row(i)[side]));
+  }
+  return texts;
+}
+
 bool left_in_file(const std::filesystem::path& file, const Json& options) {
   const Json wanted = options.is_object() ? options.value("stream_above_mb", Json(text_rows_detail::kStreamAboveMb)) : Json(text_rows_detail::kStreamAboveMb);
   if (!wanted.is_number() || wanted.get<double>() < 0.0)

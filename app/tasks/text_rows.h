@@ -32,6 +32,9 @@ class TextRows {
   Read read_;
 };
 
+// The first texts of all rows, then the second ones: what vocabularies are made of.
+std::vector<std::string> all_texts(const TextRows& rows);
+
 // Whether a file is too large to be held with its tokens, which take ten times its size: option stream_above_mb (default 64). Says so on
 // the log. Throws UsageError for an option that is no number from 0 up.
 bool left_in_file(const std::filesystem::path& file, const Json& options);

@@ -18,7 +18,7 @@ std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 void write_pairs(const Scratch& scratch) {
   const std::vector<std::string> words{"anna", "boat", "cherry", "dune", "ember", "finch", "grape", "hill"};
   std::string source, target;
-  for (size_t i = 0; i < 24; ++i) {
+  for (size_t i = 0; i < 16; ++i) {
     source += words[i % 8] + " " + words[(i / 3) % 8] + " and " + words[(i * 5 + 2) % 8] + ".\n";
     target += words[(i * 3 + 1) % 8] + ", then " + words[(i * 7 / 2) % 8] + "!\n";
   }
@@ -31,7 +31,7 @@ void write_pairs(const Scratch& scratch) {
 Json recipe_for(const Scratch& scratch, const char* model, const Json& tokenizer) {
   return {{"model", model}, {"task", "seq2seq"}, {"data", (scratch / "set").string()}, {"tokenizer", tokenizer}, {"validation_split", "test"},
           {"options", {{"columns", "a,b"}, {"max_length", 40}, {"max_target_length", 30}}}, {"eval_options", {{"metrics", "exact_match"}}},
-          {"epochs", 60}, {"eval_every", 20}, {"batch_size", 8}, {"group_by_length", true}, {"optimizer", {{"lr", 4e-3}}},
+          {"epochs", 60}, {"eval_every", 20}, {"batch_size", 4}, {"group_by_length", true}, {"optimizer", {{"lr", 4e-3}}},
           {"schedule", {{"name", "cosine"}, {"warmup_steps", 10}}}, {"checkpoint", {{"every_steps", 10}}}, {"seed", 1}};
 }
 
@@ -45,7 +45,7 @@ void start_and_kill(const fs::path& recipe, const fs::path& out) {
 TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; killed, it goes on to the same bytes", "[cli][seq2seq]") {
   const Scratch scratch;
   write_pairs(scratch);
-  Json recipe = recipe_for(scratch, "t5:tiny", {{"train", "unigram"}, {"vocab_size", 34}});
+  Json recipe = recipe_for(scratch, "t5:tiny", {{"train", "unigram"}, {"vocab_size", 32}});
   recipe["config"] = {{"d_model", 64}, {"d_kv", 16}, {"dropout_rate", 0.02}};
   const auto file = scratch.write("recipe.json", recipe.dump());
   const Outcome trained = zoo_program("train " + quoted(file) + " --json --out " + quoted(scratch / "whole"));
@@ -55,10 +55,10 @@ TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; kill
     return;
   }
   REQUIRE(trained.code == 0);
-  CHECK(has(trained.err, "making a vocabulary of 34 tokens"));
+  CHECK(has(trained.err, "making a vocabulary of 32 tokens"));
   CHECK(trained.json().at("metrics").at("exact_match").get<double>() > 0.95);
   const Json config = Json::parse(file_text(scratch / "whole/config.json"));
-  CHECK((config.at("vocab_size") == 34 && config.at("pad_token_id") == 0 && config.at("eos_token_id") == 1 && config.at("decoder_start_token_id") == 0));
+  CHECK((config.at("vocab_size") == 32 && config.at("pad_token_id") == 0 && config.at("eos_token_id") == 1 && config.at("decoder_start_token_id") == 0));
 
   const Outcome measured = zoo_program("eval " + quoted(scratch / "whole") + " --task seq2seq --columns a,b --metrics exact_match --max-new-tokens 30 --json --data " + quoted(scratch / "set"));
   REQUIRE(measured.code == 0);
@@ -66,7 +66,7 @@ TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; kill
   CHECK(zoo_program("run " + quoted(scratch / "whole") + " --max-new-tokens 30 --input 'anna anna and cherry.'").out == "boat, then anna!\n");
 
   CHECK(zoo_program("info " + quoted(scratch / "whole") + " --json").json().at("tokenizer") ==
-        Json({{"files", {"spiece.model", "tokenizer_config.json"}}, {"tokens", 34}, {"special", {{"pad", 0}, {"eos", 1}, {"unk", 2}}}}));
+        Json({{"files", {"spiece.model", "tokenizer_config.json"}}, {"tokens", 32}, {"special", {{"pad", 0}, {"eos", 1}, {"unk", 2}}}}));
 
   start_and_kill(file, scratch / "cut");
   REQUIRE_FALSE(fs::exists(scratch / "cut/results.json"));
