@@ -68,7 +68,7 @@ ZOO_INSIDE float score(const AttentionStep& s, float* scores) {
   std::fill(scores + s.length, scores + (s.length + kLanes - 1) / kLanes * kLanes, -INFINITY);
   Lanes most = Lanes{} - INFINITY;
   for (int64_t t = 0; t < s.length; t += kLanes) {
-    auto& x = *reinterpret_cast<Lanes*>(scores + t);
+    Lanes& x = *reinterpret_cast<Lanes*>(scores + t);
     x *= s.scale;
     if (s.bias && t + kLanes <= s.length) x += *reinterpret_cast<const Lanes*>(s.bias + t);
     else if (s.bias) for (int64_t i = t; i < s.length; ++i) scores[i] += s.bias[i];
@@ -95,7 +95,7 @@ ZOO_CLONES void attend(const AttentionStep& s, float* scores) {
   const float largest = score(s, scores);
   Lanes sums = {};
   for (int64_t t = 0; t < s.length; t += kLanes) {
-    auto& x = *reinterpret_cast<Lanes*>(scores + t);
+    Lanes& x = *reinterpret_cast<Lanes*>(scores + t);
     Lanes e = x - largest;
     exponential(e);
     x = x == -INFINITY ? Lanes{} : e;
