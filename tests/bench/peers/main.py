@@ -58,7 +58,10 @@ class Contender:
         return self.read()
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:  # it ended before it was asked to
+            pass
         self.process.wait()
 
 
