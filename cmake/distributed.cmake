@@ -8,9 +8,6 @@ if(ZOO_GLOO_INCLUDE)
   list(APPEND distributed_definitions ZOO_GLOO)
   list(APPEND distributed_includes "${ZOO_GLOO_INCLUDE}")
   find_path(ZOO_NCCL_INCLUDE nccl.h HINTS "${ZOO_TORCH}/../nvidia/nccl/include" "${ZOO_TORCH}/../nvidia/cu13/include")
-  # The header that the wheels with CUDA's headers leave out where they are incomplete: with it the others are there too.
-  find_path(ZOO_CUDA_INCLUDE crt/host_config.h HINTS "${ZOO_TORCH}/../nvidia/cu13/include" "${ZOO_TORCH}/../nvidia/cuda_runtime/include"
-            "$ENV{CUDA_HOME}/include" /usr/local/cuda/include /usr/local/cuda-13/include /usr/local/cuda-13.0/targets/x86_64-linux/include)
   if(EXISTS "${ZOO_TORCH}/lib/libtorch_cuda.so" AND ZOO_NCCL_INCLUDE AND ZOO_CUDA_INCLUDE)
     list(APPEND distributed_definitions ZOO_NCCL)
     list(APPEND distributed_includes "${ZOO_NCCL_INCLUDE}" "${ZOO_CUDA_INCLUDE}")

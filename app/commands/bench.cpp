@@ -6,10 +6,12 @@
 #include <chrono>
 #include <iostream>
 #include <numeric>
+#include <optional>
 
 #include "app/bundle.h"
 #include "app/cli.h"
 #include "app/commands/bench_parts.h"
+#include "app/engine/graphed_forward.h"
 #include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
@@ -26,7 +28,7 @@ struct Options {
   std::string mode = "inference", task;
   int64_t repeat = 30, warmup = 5;
   double min_time = 0;
-  bool markdown = false, csv = false, serve = false, roofline = false;
+  bool graphs = true, markdown = false, csv = false, serve = false, roofline = false;
 };
 
 struct Case {
@@ -39,6 +41,7 @@ struct Result {
   Case what;
   double mean = 0, deviation = 0, median = 0, fastest = 0;  // seconds of one batch
   int64_t runs = 0;
+  std::optional<double> graph_difference;  // where a CUDA graph was replayed
   uint64_t peak_bytes = 0;  // CPU: resident memory of the process; CUDA: allocated on the device
   std::string error;
 };
@@ -77,11 +80,6 @@ bool takes(const Bundle& bundle, const std::string& symbol) {
 
 // ---- measuring ----
 
-void infer(Model& model, const Tensors& inputs) {
-  const at::NoGradGuard no_grad;
-  model.forward(inputs);
-}
-
 double seconds_of(const std::function<void()>& work, at::Device device) {
   const auto start = std::chrono::steady_clock::now();
   work();
@@ -113,13 +111,29 @@ void summarise(std::vector<double> seconds, Result& result) {
   result.fastest = seconds.front();
 }
 
+// The recording on inputs that it has not seen, beside the plain forward: largest difference of an output, 0 where kernels are the same.
+double difference_of_graph(GraphedForward& graphed, Model& model, const Tensors& inputs) {
+  const at::NoGradGuard no_grad;
+  const Tensors plain = model.forward(inputs), replayed = graphed(inputs);
+  double largest = 0;
+  for (const auto& [name, tensor] : plain) {
+    if (tensor.numel() > 0) largest = std::max(largest, (tensor.to(at::kDouble) - replayed.at(name).to(at::kDouble)).abs().max().item<double>());
+  }
+  return largest;
+}
+
 Result measure(const Bundle& bundle, const Case& c, const Options& options) {
   Result result;
   result.what = c;
   try {
     const Tensors inputs = random_inputs(bundle, c);
-    const auto step = options.mode == "training" ? bench_training_step : infer;
-    const auto work = [&] { step(*bundle.model, inputs); };
+    GraphedForward forward(*bundle.model);
+    const auto infer = [&] {
+      const at::NoGradGuard no_grad;
+      if (options.graphs) forward(inputs);
+      else bundle.model->forward(inputs);
+    };
+    const std::function<void()> work = options.mode == "training" ? [&] { bench_training_step(*bundle.model, inputs); } : std::function<void()>(infer);
     reset_peak(c.device);
     for (int64_t i = 0; i < options.warmup; ++i) seconds_of(work, c.device);
     std::vector<double> seconds;
@@ -130,6 +144,7 @@ Result measure(const Bundle& bundle, const Case& c, const Options& options) {
     }
     summarise(std::move(seconds), result);
     result.peak_bytes = peak(c.device);
+    if (forward.recorded() > 0) result.graph_difference = difference_of_graph(forward, *bundle.model, random_inputs(bundle, c));
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     result.error = text.substr(0, text.find('\n'));
@@ -221,7 +236,8 @@ Json describe(const Result& result) {
   }
   json.update({{"runs", result.runs}, {"mean_seconds", result.mean}, {"deviation_seconds", result.deviation},
                {"median_seconds", result.median}, {"fastest_seconds", result.fastest},
-               {"throughput", static_cast<double>(c.batch) / result.mean}, {"peak_bytes", result.peak_bytes}});
+               {"throughput", static_cast<double>(c.batch) / result.mean}, {"peak_bytes", result.peak_bytes}, {"cuda_graph", result.graph_difference.has_value()}});
+  if (result.graph_difference) json["cuda_graph_difference"] = *result.graph_difference;
   return json;
 }
 
@@ -305,6 +321,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--repeat", options->repeat, "runs that count, at least")->check(CLI::Range(1, 1000000))->capture_default_str();
   command.add_option("--warmup", options->warmup, "runs before that, left out")->check(CLI::Range(0, 1000000))->capture_default_str();
   command.add_option("--min-time", options->min_time, "go on until the runs that count took this many seconds")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
+  command.add_flag("!--no-graphs", options->graphs, "on a GPU: launch every kernel anew instead of replaying the forward as a CUDA graph");
   command.add_flag("--markdown", options->markdown, "a Markdown table");
   command.add_flag("--csv", options->csv, "CSV");
   command.add_flag("--roofline", options->roofline, "instead: this machine's memory bandwidth, and the products of linear layers by precision");

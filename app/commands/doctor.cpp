@@ -12,6 +12,7 @@
 
 #include "app/cli.h"
 #include "app/engine/ranks.h"
+#include "app/engine/graphed_forward.h"
 #include "app/machine.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -94,7 +95,8 @@ Json kernels() {
           {"mkl", at::hasMKL()},
           {"bfloat16_in_hardware", has("avx512_bf16") || has("amx_bf16")},
           {"int8_in_hardware", has("avx512_vnni") || has("avx_vnni") || has("amx_int8")},
-          {"cudnn", torch::cuda::cudnn_is_available()}};
+          {"cudnn", torch::cuda::cudnn_is_available()},
+          {"cuda_graphs", GraphedForward::built_in()}};
 }
 
 Json places() {
@@ -184,6 +186,7 @@ void print_text(const Json& report) {
   line("oneDNN / MKL", yes_no(fast["onednn"]) + " / " + yes_no(fast["mkl"]));
   line("bfloat16", fast["bfloat16_in_hardware"].get<bool>() ? "in hardware" : "emulated: slower than float32");
   line("int8", fast["int8_in_hardware"].get<bool>() ? "in hardware" : "emulated");
+  if (kCudaBuild) line("CUDA graphs", fast["cuda_graphs"].get<bool>() ? "yes" : "no: built without CUDA's headers");
   std::cout << "memory\n";
   line("available", bytes_text(report["memory"]["available"].get<uint64_t>()) + " of " + bytes_text(report["memory"]["total"].get<uint64_t>()));
   std::cout << "places\n";

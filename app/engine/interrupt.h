@@ -1,4 +1,5 @@
-// Ctrl-C during a long piece of work: the first asks it to stop at the next good moment, the second ends the program.
+// Ctrl-C during a long piece of work: the first asks it to stop at the next good moment, one that comes later than half a second
+// after it ends the program (sooner, it is the same request: many senders signal a process and its group).
 #pragma once
 #include <csignal>
 

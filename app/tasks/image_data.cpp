@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "app/cli.h"
+#include "app/engine/graphed_forward.h"
 #include "app/report/progress.h"
 #include "app/tasks/text_batches.h"
 #include "data/idx.h"
@@ -290,9 +291,10 @@ void predict_images(Bundle& bundle, const std::vector<std::filesystem::path>& fi
   std::optional<Progress> progress;
   if (total > size) progress.emplace("pictures", total, "pictures");
   bundle.model->eval();
+  GraphedForward forward(*bundle.model);
   for (int64_t number = 0; const auto batch = loader.next(); ++number) {
     const auto end = std::min(total, (number + 1) * size);
-    use(bundle.model->forward(to_device(*batch, bundle.device)), number * size, end);
+    use(forward(to_device(*batch, bundle.device)), number * size, end);
     if (progress) progress->add(end - number * size);
   }
 }
