@@ -124,7 +124,7 @@ TEST_CASE("a series that does not fit the network is refused with what to do", "
   says("run", text, "is that of line 6 already");
   text = waves(100);
   text.replace(text.find("2020-01-01 05:00"), 16, "2019-01-01 04:00");
-  says("run", text, "rows must be in the order of time (sort=true");
+  says("run", text, "rows must be in the order of time (the option sort=true");
   says("run", waves(100) + "2020-02-01 00:00:00,1,x,2\n", "column 'wind': 'x' is not a number");
   CHECK(has(zoo_program("run itransformer:tiny --input " + quoted(file)).err, "was not trained on series"));
   CHECK(has(zoo_program("run " + quoted(out) + " --input /nowhere.csv").err, "/nowhere.csv: no such file"));

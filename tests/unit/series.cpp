@@ -170,7 +170,7 @@ TEST_CASE("a damaged file is named with line and column", "[series]") {
   CHECK(has(read_error("date,a\n2020-01-01,1\n2020-01-02,inf\n"), "x.csv:3: column 'a': 'inf' is not finite"));
   CHECK(has(read_error("date,a\n2020-01-01,1\n2020-01-02,1e999\n"), "x.csv:3: column 'a': '1e999' is not finite"));
   CHECK(has(read_error("date,a\n2020-01-01,1\n2020-01-01,2\n"), "x.csv:3: the date 2020-01-01 00:00:00 is that of line 2 already"));
-  CHECK(has(read_error("date,a\n2020-01-02,1\n2020-01-01,2\n"), "x.csv:3: the date 2020-01-01 00:00:00 comes after 2020-01-02 00:00:00; rows must be in the order of time (sort=true"));
+  CHECK(has(read_error("date,a\n2020-01-02,1\n2020-01-01,2\n"), "x.csv:3: the date 2020-01-01 00:00:00 comes after 2020-01-02 00:00:00; rows must be in the order of time (the option sort=true"));
   CHECK(has(read_error("date,a\n2020-01-01,1\nsoon,2\n"), "x.csv:3: column 'date': 'soon' is not a date"));
   CHECK(has(read_error("date,a\n2020-01-01,1\n2020-01-02\n"), "x.csv:3: 1 fields"));
   CHECK(has(read_error("date,a,a\n2020-01-01,1,2\n"), "column 'a' comes twice"));
