@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <regex>
+#include <map>
 #include <set>
 
 #include "app/cli.h"
@@ -150,9 +151,11 @@ Types types_of(const std::string& name, at::Device device, bool for_training) {
   if (is("float32", "fp32")) return {at::kFloat};
   if (is("float16", "fp16")) return {at::kHalf};
   if (is("bfloat16", "bf16")) return prepares ? Types{at::kFloat, Precision::bfloat16} : Types{at::kBFloat16};
-  if (name != "int8") throw UsageError("dtype is '" + name.substr(0, 80) + "'; expected one of " + join(dtype_names()));
-  if (!prepares) throw UsageError("dtype int8 is for inference on a CPU; use bfloat16");
-  return {at::kFloat, Precision::int8};
+  const std::map<std::string, Precision> whole = {{"int8", Precision::int8}, {"int8-weights", Precision::int8_weights}, {"int4-weights", Precision::int4_weights}};
+  const auto found = whole.find(name);
+  if (found == whole.end()) throw UsageError("dtype is '" + name.substr(0, 80) + "'; expected one of " + join(dtype_names()));
+  if (!prepares) throw UsageError("dtype " + name + " is for inference on a CPU; use bfloat16");
+  return {at::kFloat, found->second};
 }
 
 // Module::to(dtype) of LibTorch's C++ side would turn integer buffers into floats too.
@@ -283,7 +286,7 @@ const Entry& entry_of(const std::string& model) {
 }
 
 const std::vector<std::string>& dtype_names() {
-  static const std::vector<std::string> names = {"float32", "bfloat16", "float16", "int8", "fp32", "bf16", "fp16"};
+  static const std::vector<std::string> names = {"float32", "bfloat16", "float16", "int8", "int8-weights", "int4-weights", "fp32", "bf16", "fp16"};
   return names;
 }
 

@@ -12,9 +12,9 @@
 
 namespace zoo::app {
 
-// What --dtype takes: float32, bfloat16, float16, int8 and the short forms fp32, bf16, fp16. In training and on a GPU bfloat16 and
-// float16 are the type of all tensors. For inference on a CPU bfloat16 and int8 are the precision of the linear layers' products
-// (models/blocks/packed_weight.h), and everything else is float32. int8 is for inference on a CPU alone.
+// What --dtype takes: float32, bfloat16, float16, int8, int8-weights, int4-weights and the short forms fp32, bf16, fp16. In training and on a GPU bfloat16 and
+// float16 are the type of all tensors. For inference on a CPU bfloat16 and the whole numbers are the precision of the linear layers'
+// products (models/blocks/packed_weight.h), and everything else is float32. Whole numbers are for inference on a CPU alone.
 const std::vector<std::string>& dtype_names();
 
 struct BundleOptions {

@@ -358,7 +358,7 @@ class Prover {
       forms.insert(forms.end(), {{"mean squares of " + all, all_mean_squares}, {"sums of " + all, all_sums}, {"means of " + all, all_means}});
     }
     for (const auto& [label, target] : fixture_.inputs) add_target_losses(label, target, outputs, forms);
-    if (outputs.count("distribution.df")) add_likelihoods(StudentTMixture::from(outputs), forms);
+    if (outputs.count("distribution.loc")) add_likelihoods(StudentTMixture::from(outputs), forms);
     return forms;
   }
 

@@ -2,72 +2,41 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "models/blocks/attention.h"
+#include "models/blocks/row_kernels.h"
 
 namespace zoo {
 namespace decoding_detail {
 
-// Sixteen lanes whatever the processor: the compiler splits them where its registers are narrower.
-typedef float Lanes __attribute__((vector_size(64), aligned(4)));
-constexpr int64_t kLanes = 16;
+// Rows of heads that are worth a thread of their own: what waking it costs is a thousand keys.
+int64_t worth_a_thread(int64_t length) { return std::max<int64_t>(1, 2048 / length); }
 
-inline __attribute__((always_inline)) float dot(const float* a, const float* b, int64_t d) {
-  Lanes sums = {};
-  int64_t i = 0;
-  for (; i + kLanes <= d; i += kLanes) sums += *reinterpret_cast<const Lanes*>(a + i) * *reinterpret_cast<const Lanes*>(b + i);
-  float sum = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[lane];
-  for (; i < d; ++i) sum += a[i] * b[i];
-  return sum;
-}
+// Where one head's newest row [d] of t [rows, heads, 1, d] stands; d must be dense.
+const float* newest(const Tensor& t, int64_t row, int64_t head) { return t.const_data_ptr<float>() + row * t.stride(0) + head * t.stride(1); }
+Tensor dense_rows(const Tensor& t) { return t.stride(3) == 1 ? t : t.contiguous(); }
 
-inline __attribute__((always_inline)) void add_scaled(float* y, const float* x, float factor, int64_t d) {
-  int64_t i = 0;
-  for (; i + kLanes <= d; i += kLanes) *reinterpret_cast<Lanes*>(y + i) += factor * *reinterpret_cast<const Lanes*>(x + i);
-  for (; i < d; ++i) y[i] += factor * x[i];
-}
-
-struct Step {
-  const float *q, *key, *value, *bias;  // bias of one head, or null
-  const int64_t* origin;                // of one row, or null: key and value are its own
-  float* out;
-  int64_t length, row_stride, width;    // row_stride: from one cache row to the next
-  float scale;
-};
-
-// One head of one row: softmax(scale q K^T + bias) V with K and V read where the table says.
-__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) void attend_row(const Step& s, float* scores) {
-  float largest = -INFINITY;
-  for (int64_t t = 0; t < s.length; ++t) {
-    const int64_t place = (s.origin ? s.origin[t] * s.row_stride : 0) + t * s.width;
-    const float score = s.scale * dot(s.q, s.key + place, s.width) + (s.bias ? s.bias[t] : 0.0F);
-    scores[t] = score;
-    largest = std::max(largest, score);
-  }
-  float total = 0;
-  for (int64_t t = 0; t < s.length; ++t) total += scores[t] = std::exp(scores[t] - largest);
-  std::fill(s.out, s.out + s.width, 0.0F);
-  for (int64_t t = 0; t < s.length; ++t) {
-    add_scaled(s.out, s.value + (s.origin ? s.origin[t] * s.row_stride : 0) + t * s.width, scores[t] / total, s.width);
-  }
-}
-
-// Single steps in float32 on the CPU, where gathering the caches would cost more than reading them. bias [1 or rows, heads, 1, length].
-Tensor attend_in_place(const Tensor& q, const Decoding& state, const Decoding::Layer& layer, const Tensor& bias, double scale) {
-  const int64_t rows = q.size(0), heads = q.size(1), width = q.size(3), length = state.length;
-  const Tensor queries = q.contiguous(), out = at::empty_like(queries);
+// Single steps in float32 on the CPU: writes the newest keys and values [rows, heads, 1, d] into the cache and reads it in place, as
+// gathering would cost more. bias [1 or rows, heads, 1, length].
+Tensor attend_in_place(const Tensor& query, const Tensor& key, const Tensor& value, const Decoding& state, const Decoding::Layer& layer, const Tensor& bias,
+                       double scale) {
+  const int64_t rows = query.size(0), heads = query.size(1), width = query.size(3), length = state.length;
+  const Tensor q = dense_rows(query), k = dense_rows(key), v = dense_rows(value);
+  const Tensor out = at::empty({rows, heads, 1, width}, q.options());
   const Tensor added = bias.defined() ? bias.expand({rows, heads, 1, length}) : Tensor();
   const Tensor bias_rows = added.defined() && added.stride(3) != 1 ? added.contiguous() : added;
-  const int64_t head_stride = layer.key.stride(1), row_stride = layer.key.stride(0);
-  at::parallel_for(0, rows * heads, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> scores(static_cast<size_t>(length));
+  const int64_t head_stride = layer.key.stride(1), row_stride = layer.key.stride(0), last = (length - 1) * width;
+  auto *keys = layer.key.mutable_data_ptr<float>(), *values = layer.value.mutable_data_ptr<float>();
+  at::parallel_for(0, rows * heads, worth_a_thread(length), [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(length + kRowRoom));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / heads, head = i % heads;
-      Step step{queries.const_data_ptr<float>() + i * width, layer.key.const_data_ptr<float>() + head * head_stride,
-                layer.value.const_data_ptr<float>() + head * head_stride, nullptr,
+      std::copy_n(newest(k, row, head), width, keys + row * row_stride + head * head_stride + last);  // its own row: no other task reads it
+      std::copy_n(newest(v, row, head), width, values + row * row_stride + head * head_stride + last);
+      AttentionStep step{newest(q, row, head), keys + head * head_stride, values + head * head_stride, nullptr,
                 state.origin.const_data_ptr<int64_t>() + row * state.origin.stride(0), out.mutable_data_ptr<float>() + i * width,
                 length, row_stride, width, static_cast<float>(scale)};
       if (bias_rows.defined()) step.bias = bias_rows.const_data_ptr<float>() + row * bias_rows.stride(0) + head * bias_rows.stride(1);
@@ -79,17 +48,20 @@ Tensor attend_in_place(const Tensor& q, const Decoding& state, const Decoding::L
 
 // The same for the source: keys and values [inputs, heads, S, d], read by the rows [inputs * beams] of each input. mask [inputs, 1, 1, S]
 // bool that keeps something in every row, or undefined.
-Tensor attend_source(const Tensor& q, const Decoding::Layer& layer, const Tensor& mask, double scale) {
-  const int64_t rows = q.size(0), heads = q.size(1), width = q.size(3), length = layer.source_key.size(2), beams = rows / layer.source_key.size(0);
-  const Tensor queries = q.contiguous(), out = at::empty_like(queries);
+Tensor attend_source(const Tensor& query, const Decoding::Layer& layer, const Tensor& mask, double scale) {
+  const int64_t rows = query.size(0), heads = query.size(1), width = query.size(3), inputs = layer.source_key.size(0);
+  const int64_t length = layer.source_key.size(2), beams = rows / inputs;
+  const Tensor q = dense_rows(query), out = at::empty({rows, heads, 1, width}, q.options());
   const Tensor bias = mask.defined() ? at::zeros(mask.sizes(), q.options()).masked_fill_(mask.logical_not(), -INFINITY).contiguous() : Tensor();
-  at::parallel_for(0, rows * heads, std::max<int64_t>(1, 4096 / length), [&](int64_t begin, int64_t end) {
-    std::vector<float> scores(static_cast<size_t>(length));
+  at::parallel_for(0, inputs * heads, std::max<int64_t>(1, worth_a_thread(length) / beams), [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(length + kRowRoom));
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t input = i / heads / beams, from = (input * heads + i % heads) * length * width;
-      attend_row({queries.const_data_ptr<float>() + i * width, layer.source_key.const_data_ptr<float>() + from, layer.source_value.const_data_ptr<float>() + from,
-                  bias.defined() ? bias.const_data_ptr<float>() + input * length : nullptr, nullptr, out.mutable_data_ptr<float>() + i * width, length, 0, width,
-                  static_cast<float>(scale)}, scores.data());
+      const int64_t input = i / heads, head = i % heads;
+      for (int64_t row = input * beams; row < (input + 1) * beams; ++row) {  // one after the other while the head's keys are in the cache
+        attend_row({newest(q, row, head), layer.source_key.const_data_ptr<float>() + i * length * width, layer.source_value.const_data_ptr<float>() + i * length * width,
+                    bias.defined() ? bias.const_data_ptr<float>() + input * length : nullptr, nullptr, out.mutable_data_ptr<float>() + (row * heads + head) * width,
+                    length, 0, width, static_cast<float>(scale)}, scores.data());
+      }
     }
   });
   return out;
@@ -175,13 +147,13 @@ Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v, Decod
   namespace d = decoding_detail;
   Decoding::Layer& layer = state.layers.at(index);
   const int64_t rows = q.size(0), steps = q.size(2);
+  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
+  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
+  if (steps == 1 && plain(q) && plain(k) && plain(v) && plain(layer.key) && !at::GradMode::is_enabled()) {
+    return d::attend_in_place(q, k, v, state, layer, d::bias_with_padding(bias, state, q.options()), factor);
+  }
   layer.key.narrow(0, 0, rows).narrow(2, state.length - steps, steps).copy_(k);
   layer.value.narrow(0, 0, rows).narrow(2, state.length - steps, steps).copy_(v);
-  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
-  const bool floats_on_cpu = q.device().is_cpu() && q.scalar_type() == at::kFloat && layer.key.scalar_type() == at::kFloat;
-  if (steps == 1 && floats_on_cpu && !at::GradMode::is_enabled()) {
-    return d::attend_in_place(q, state, layer, d::bias_with_padding(bias, state, q.options()), factor);
-  }
   Tensor mask = d::hidden_mask(state, steps, q.options());
   if (bias.defined()) mask = mask.defined() ? bias.masked_fill(mask.logical_not(), -INFINITY) : bias;
   return attention(q, d::entries(layer.key, state, rows), d::entries(layer.value, state, rows), mask, 0.0, factor);

@@ -314,7 +314,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--batch", options->batches, "batch sizes, e.g. 1,8,32")->delimiter(',')->capture_default_str();
   command.add_option("--length", options->lengths, "tokens in a text, e.g. 32,128")->delimiter(',')->capture_default_str();
   command.add_option("--size", options->sizes, "side of the pictures in pixels; default: the network's own")->delimiter(',');
-  command.add_option("--dtype", options->dtypes, "float32, bfloat16, float16; int8 on a CPU, where bfloat16 is that of the linear layers alone")->delimiter(',')->capture_default_str();
+  command.add_option("--dtype", options->dtypes, "float32, bfloat16, float16; on a CPU also int8, int8-weights, int4-weights, and these and bfloat16 are those of the linear layers alone")->delimiter(',')->capture_default_str();
   command.add_option("--devices", options->devices, "several devices, e.g. cpu,cuda; default: --device")->delimiter(',');
   command.add_option("--mode", options->mode, "inference or training")->check(CLI::IsMember({"inference", "training"}))->capture_default_str();
   command.add_option("--task", options->task, "the head to measure; default: the checkpoint's own");

@@ -342,7 +342,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--limit", options->limit, "only the first N examples; 0: all")->check(CLI::NonNegativeNumber);
   command.add_option("--columns", options->columns, "columns of a table, joined by commas: sentence1,sentence2,score");
   command.add_option("--max-length", options->max_length, "cut texts to this many tokens; 0: the checkpoint's limit")->check(CLI::NonNegativeNumber);
-  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, and bfloat16 is that of the linear layers alone");
+  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, int8-weights, int4-weights, and these and bfloat16 are those of the linear layers alone");
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
   command.add_flag("--details", options->details, "confusion matrix, worst mistakes, in the JSON document");

@@ -39,7 +39,8 @@ struct Kind {
 };
 
 const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> all = {{"float32", Precision::float32, 4}, {"bfloat16", Precision::bfloat16, 2}, {"int8", Precision::int8, 1}};
+  static const std::vector<Kind> all = {{"float32", Precision::float32, 4}, {"bfloat16", Precision::bfloat16, 2}, {"int8", Precision::int8, 1},
+                                         {"int8-weights", Precision::int8_weights, 1}, {"int4-weights", Precision::int4_weights, 0.5}};
   return all;
 }
 

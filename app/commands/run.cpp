@@ -96,7 +96,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--max-new-tokens", options->counts["max_new_tokens"], "seq2seq, generate: at most so many tokens")->check(CLI::Range(1, 1 << 20));
   command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
   command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
-  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, and bfloat16 is that of the linear layers alone");
+  command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, int8-weights, int4-weights, and these and bfloat16 are those of the linear layers alone");
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
   command.add_flag("--overwrite", options->run.overwrite, "replace what --out names");

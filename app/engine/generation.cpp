@@ -1,6 +1,7 @@
 #include "app/engine/generation.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "app/engine/generation_writers.h"
 #include "app/engine/token_scores.h"
+#include "models/blocks/row_kernels.h"
 
 namespace zoo::app {
 namespace generation_detail {
@@ -127,8 +129,11 @@ class Generation {
   std::vector<std::vector<Candidate>> candidates(const at::Tensor& log_p, const std::vector<float>& running) {
     const auto inputs = static_cast<int64_t>(writers_.size());
     const int64_t vocabulary = log_p.size(1), beams = log_p.size(0) / inputs;
+    const int64_t wanted = std::min<int64_t>(std::max<int64_t>(2, 1 + static_cast<int64_t>(o_.eos.size())) * beams, beams * vocabulary);
+    if (!o_.do_sample && log_p.is_cpu() && log_p.is_contiguous()) {
+      if (auto best = best_of_rows(log_p, running, wanted); !best.empty()) return best;
+    }
     const at::Tensor sums = (log_p + at::tensor(running, at::kFloat).to(log_p.device()).unsqueeze(1)).view({inputs, -1});
-    const int64_t wanted = std::min<int64_t>(std::max<int64_t>(2, 1 + static_cast<int64_t>(o_.eos.size())) * beams, sums.size(1));
     auto [values, places] = o_.do_sample ? draw(sums.to(at::kCPU), wanted) : sums.topk(wanted);
     values = values.to(at::kCPU).contiguous();
     places = places.to(at::kCPU).contiguous();
@@ -138,6 +143,25 @@ class Generation {
       found[static_cast<size_t>(i / wanted)].push_back({values.const_data_ptr<float>()[i], place / vocabulary, place % vocabulary});
     }
     return found;
+  }
+
+  // The same without writing down any sums; empty where an input has not so many candidates that are allowed.
+  std::vector<std::vector<Candidate>> best_of_rows(const at::Tensor& log_p, const std::vector<float>& running, int64_t wanted) const {
+    const int64_t vocabulary = log_p.size(1), beams = log_p.size(0) / static_cast<int64_t>(writers_.size());
+    std::vector<std::vector<Candidate>> found(writers_.size());
+    at::parallel_for(0, static_cast<int64_t>(writers_.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        std::vector<Scored> best;
+        for (int64_t row = i * beams; row < (i + 1) * beams; ++row) {
+          keep_best(log_p.const_data_ptr<float>() + row * vocabulary, vocabulary, running[static_cast<size_t>(row)], (row - i * beams) * vocabulary,
+                    static_cast<size_t>(wanted), best);
+        }
+        std::sort(best.begin(), best.end(), [](const Scored& a, const Scored& b) { return a.score > b.score || (a.score == b.score && a.place < b.place); });
+        for (const Scored& one : best) found[static_cast<size_t>(i)].push_back({one.score, one.place / vocabulary, one.place % vocabulary});
+      }
+    });
+    const bool all = std::all_of(found.begin(), found.end(), [&](const auto& own) { return static_cast<int64_t>(own.size()) == wanted; });
+    return all ? found : std::vector<std::vector<Candidate>>();
   }
 
   std::tuple<at::Tensor, at::Tensor> draw(const at::Tensor& sums, int64_t wanted) {

@@ -212,7 +212,7 @@ at::Tensor constrained(at::Tensor scores, std::span<const RowHistory> rows, int6
   if (o.encoder_repetition_penalty != 1.0) scores = d::penalised_source(scores, rows, o.encoder_repetition_penalty);
   if (o.repetition_penalty != 1.0) scores = d::penalised_history(scores, rows, o.repetition_penalty);
   const auto places = d::forbidden(rows, scores.size(1), written, o);
-  if (!places.empty()) scores = scores.flatten().index_fill(0, d::ids_tensor(places, scores), d::kNever).view_as(scores);
+  if (!places.empty()) (scores = scores.contiguous()).view(-1).index_fill_(0, d::ids_tensor(places, scores), d::kNever);
   if (o.allowed) scores = d::within(scores, rows, written, o);
   const bool first = written == 0 && rows.front().ids.size() == 1;  // only the start token has been read
   if (first && o.forced_bos >= 0) scores = d::only(scores, {o.forced_bos});

@@ -15,6 +15,7 @@ struct RowHistory {
 };
 
 // scores [rows, vocabulary] float32, logits or log-probabilities; `written`: new tokens so far. The beams of an input stand together.
+// `scores` may be overwritten.
 at::Tensor constrained(at::Tensor scores, std::span<const RowHistory> rows, int64_t written, const GenerationOptions& options);
 
 // Temperature, top-h, top-k, top-p, min-p, typical, epsilon, eta: what is left out becomes -infinity.

@@ -108,8 +108,14 @@ std::shared_ptr<const data::SeriesTable> future_file(const Source& source, const
 at::Tensor quantiles_of(const Tensors& outputs, int64_t row, const at::Tensor& mean, const at::Tensor& deviation) {
   const bool counts = NegativeBinomialMixture::in(outputs);
   std::vector<at::Tensor> parts;  // [H, Ct, K] each
-  for (const char* name : counts ? std::vector{"weight", "total_count", "logits"} : std::vector{"weight", "df", "loc", "scale"})
-    parts.push_back(outputs.at(std::string("distribution.") + name)[row].to(at::kCPU, at::kDouble).contiguous());
+  if (counts) {
+    const auto mixture = NegativeBinomialMixture::from(outputs);
+    parts = {mixture.weight, mixture.total_count, mixture.logits};
+  } else {
+    const auto mixture = distribution_of(outputs);
+    parts = {mixture.weight, mixture.df, mixture.loc, mixture.scale};
+  }
+  for (auto& part : parts) part = part[row].to(at::kCPU, at::kDouble).contiguous();
   const int64_t horizon = parts[0].size(0), targets = parts[0].size(1), components = parts[0].size(2);
   at::Tensor result = at::empty({horizon, targets, int64_t(kShares.size())}, at::kDouble);
   double* out = result.mutable_data_ptr<double>();

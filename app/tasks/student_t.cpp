@@ -8,6 +8,7 @@
 
 #include "app/cli.h"
 #include "models/blocks/negative_binomial_mixture.h"
+#include "models/blocks/student_t_mixture.h"
 
 namespace zoo::app {
 namespace student_t_detail {
@@ -105,7 +106,8 @@ void require_counts(const at::Tensor& y) {
 bool has_distribution(const Tensors& outputs) { return outputs.contains("distribution.weight"); }
 
 StudentMixture distribution_of(const Tensors& outputs) {
-  return {outputs.at("distribution.weight"), outputs.at("distribution.df"), outputs.at("distribution.loc"), outputs.at("distribution.scale")};
+  const StudentTMixture mixture = StudentTMixture::from(outputs);
+  return {mixture.weight, mixture.df, mixture.loc, mixture.scale};
 }
 
 at::Tensor log_density(const Tensors& outputs, const at::Tensor& y) {

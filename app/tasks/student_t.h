@@ -1,5 +1,5 @@
 // The densities that networks give beside a forecast: mixtures of Student-t distributions (weight, df, loc, scale, each [..., K];
-// infinite df: normal), and of negative binomial ones for counts (weight, total_count, logits).
+// infinite df, which networks leave out: normal), and of negative binomial ones for counts (weight, total_count, logits).
 #pragma once
 #include <ATen/ATen.h>
 

@@ -21,7 +21,7 @@ Tensor BertDecoderLayerImpl::step(Tensor x, Decoding& state, size_t layer) {
 }
 
 Tensor BertDecoderLayerImpl::feed_forward(const Tensor& x) {
-  return output(mark("intermediate", activation(options.activation)(intermediate(x))), x);
+  return output(mark("intermediate", activated(intermediate, x, options.activation)), x);
 }
 
 }  // namespace zoo

@@ -14,26 +14,20 @@ Tensor ClassificationHeadImpl::forward(const Tensor& x) {
 }
 
 RobertaLmHeadImpl::RobertaLmHeadImpl(const Tensor& words, double eps)
-    : table(words), bias(param("bias", {words.size(0)})), dense(add("dense", Linear(words.size(1), words.size(1)))),
-      norm(add("layer_norm", LayerNorm(words.size(1), eps))) {
-  tie("decoder.weight", table);
-  tie("decoder.bias", bias);
-}
+    : bias(param("bias", {words.size(0)})), dense(add("dense", Linear(words.size(1), words.size(1)))),
+      norm(add("layer_norm", LayerNorm(words.size(1), eps))), decoder(add("decoder", TiedLinear(words, bias))) {}
 
 Tensor RobertaLmHeadImpl::forward(const Tensor& hidden) {
-  return linear(norm(at::gelu(dense(hidden))), table, bias);  // exact GELU, whatever hidden_act says
+  return decoder(norm(activated(dense, hidden, "gelu")));  // exact GELU, whatever hidden_act says
 }
 
 BertLmHeadImpl::BertLmHeadImpl(const Tensor& words, const std::string& activation_name, double eps)
-    : act(activation_name), table(words), bias(param("predictions.bias", {words.size(0)})),
+    : act(activation_name), bias(param("predictions.bias", {words.size(0)})),
       dense(add("predictions.transform.dense", Linear(words.size(1), words.size(1)))),
-      norm(add("predictions.transform.LayerNorm", LayerNorm(words.size(1), eps))) {
-  tie("predictions.decoder.weight", table);
-  tie("predictions.decoder.bias", bias);
-}
+      norm(add("predictions.transform.LayerNorm", LayerNorm(words.size(1), eps))), decoder(add("predictions.decoder", TiedLinear(words, bias))) {}
 
 Tensor BertLmHeadImpl::forward(const Tensor& hidden) {
-  return linear(mark("predictions.transform", norm(activation(act)(dense(hidden)))), table, bias);
+  return decoder(mark("predictions.transform", norm(activated(dense, hidden, act))));
 }
 
 Tensors answer_span(Linear& layer, const Tensor& hidden) { return span_logits(layer(hidden)); }

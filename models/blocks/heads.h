@@ -22,9 +22,10 @@ ZOO_MODULE(ClassificationHead);
 // Tokens from their states by RoBERTa's and MPNet's way: dense, GELU, norm, and the table of embeddings. Keys dense, layer_norm,
 // bias; decoder.weight is the table, decoder.bias the bias.
 struct RobertaLmHeadImpl : Module {
-  Tensor table, bias;  // [vocabulary, width], [vocabulary]
+  Tensor bias;  // [vocabulary]
   Linear dense;
   LayerNorm norm;
+  TiedLinear decoder;
   RobertaLmHeadImpl(const Tensor& table, double eps);
 
   Tensor forward(const Tensor& hidden);  // [B, T, width] -> [B, T, vocabulary]
@@ -35,9 +36,10 @@ ZOO_MODULE(RobertaLmHead);
 // predictions.decoder.{weight,bias}.
 struct BertLmHeadImpl : Module {
   std::string act;
-  Tensor table, bias;
+  Tensor bias;
   Linear dense;
   LayerNorm norm;
+  TiedLinear decoder;
   BertLmHeadImpl(const Tensor& table, const std::string& activation, double eps);
 
   Tensor forward(const Tensor& hidden);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "models/blocks/row_kernels.h"
 #include "models/names.h"
 
 namespace zoo {
@@ -20,18 +21,7 @@ void LayerNormImpl::init() {
   bias.zero_();
 }
 
-namespace rms_detail {
-
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.
-void row(const float* x, const float* weight, int64_t width, double eps, float* y) {
-  double squares = 0;
-  for (int64_t i = 0; i < width; ++i) squares += double(x[i]) * double(x[i]);
-  const auto factor = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(width) + eps));
-  for (int64_t i = 0; i < width; ++i) y[i] = weight[i] * (x[i] * factor);
-}
-
-}  // namespace rms_detail
-
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
   if (at::GradMode::is_enabled() || !plain(x) || !plain(weight) || x.size(-1) != weight.numel()) {
@@ -42,7 +32,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   const int64_t width = weight.numel();
   at::parallel_for(0, x.numel() / width, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * width; i < end * width; i += width) {
-      rms_detail::row(x.const_data_ptr<float>() + i, weight.const_data_ptr<float>(), width, eps, y.mutable_data_ptr<float>() + i);
+      rms_norm_row(x.const_data_ptr<float>() + i, weight.const_data_ptr<float>(), width, eps, y.mutable_data_ptr<float>() + i);
     }
   });
   return y;

@@ -41,6 +41,8 @@ bool use_panels() {
   return chosen;
 }
 
+bool int8_in_panels() { return !has_vnni() && use_panels(); }
+
 std::vector<int64_t> output_shape(const Tensor& x, int64_t out) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = out;
@@ -142,6 +144,11 @@ std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const 
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat || weight.numel() == 0) return nullptr;
   const at::NoGradGuard no_grad;
   const at::Tensor plain = weight.detach();
+  const bool codes = precision == Precision::int8_weights || precision == Precision::int4_weights;
+  if (codes && !Panels::possible()) throw std::runtime_error("weights of 8 and 4 bits on the CPU need AVX2 and FMA, which this processor lacks (use --dtype int8)");
+  if (codes || (precision == Precision::int8 && d::int8_in_panels())) {
+    return std::make_shared<d::PanelWeight>(plain, precision == Precision::int4_weights ? PanelType::int4 : PanelType::int8);
+  }
   if (precision == Precision::int8) return std::make_shared<d::DynamicInt8Weight>(plain, bias.defined() ? bias.detach() : bias);
   if (precision == Precision::bfloat16) {
     if (d::has_bf16() && onednn::can_pack()) return std::make_shared<d::OneDnnWeight>(plain, at::kBFloat16);
@@ -154,6 +161,8 @@ std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const 
 
 std::string packed_kernel_name(Precision precision) {
   namespace d = packed_detail;
+  if (precision == Precision::int4_weights) return "panels (AVX2), weights of 4 bits";
+  if (precision == Precision::int8_weights || (precision == Precision::int8 && d::int8_in_panels())) return "panels (AVX2), weights of 8 bits";
   if (precision == Precision::int8) return std::string("dynamic int8, per channel (") + (d::has_vnni() ? "VNNI" : "no VNNI: weights of seven bits") + ")";
   if (precision == Precision::bfloat16 && !(d::has_bf16() && onednn::can_pack())) return "panels (AVX2), weights in bfloat16";
   if (precision == Precision::float32 && d::use_panels()) return "panels (AVX2)";

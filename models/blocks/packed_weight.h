@@ -6,7 +6,10 @@
 //             | AVX2                     | models/blocks/panels.h
 //   bfloat16  | with AVX512-BF16         | oneDNN, packed; activations are rounded to bfloat16, sums are float32
 //             | with AVX2                | panels: weights in bfloat16, all else in float32
-//   int8      | any                      | LibTorch's dynamic quantisation: one scale an output, activations rounded as they come
+//   int8      | with VNNI                | LibTorch's dynamic quantisation: one scale an output, activations rounded as they come
+//             | with AVX2                | as int8-weights
+//   int8- and | with AVX2                | panels of codes: only the weights are rounded, activations keep 16 bits
+//   int4-weights
 #pragma once
 #include <ATen/ATen.h>
 
@@ -18,7 +21,7 @@
 namespace zoo {
 
 // Of the products of a network that is prepared for inference; everything else stays in its own type.
-enum class Precision { float32, bfloat16, int8 };
+enum class Precision { float32, bfloat16, int8, int8_weights, int4_weights };
 
 class PackedWeight {
  public:

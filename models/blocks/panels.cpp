@@ -1,10 +1,7 @@
 #include "models/blocks/panels.h"
 
-#include <ATen/Parallel.h>
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -12,28 +9,15 @@
 #include <stdexcept>
 
 #if defined(__x86_64__)
+#include "models/blocks/panels_detail.h"
 
 namespace zoo {
 namespace panels_detail {
 
-#define ZOO_AVX2 __attribute__((target("avx2,fma")))
-#define ZOO_INLINE ZOO_AVX2 inline __attribute__((always_inline))
-
-typedef float V __attribute__((vector_size(32), aligned(4), may_alias));  // eight lanes: one register
-typedef int32_t I __attribute__((vector_size(32), aligned(4), may_alias));
-constexpr int64_t kLanes = 8;
-constexpr int64_t kPanel = 16;     // outputs of a panel
-constexpr int64_t kDepth = 384;    // inputs of a block
-constexpr int64_t kRows = 96;      // of a tile, the unit of work of a thread
-constexpr int64_t kColumns = 64;   // of a tile
-constexpr int64_t kGroup = 6;      // rows whose sums fit into the registers beside a panel: 6 x 2 of 16
 constexpr size_t kHugePage = size_t{2} << 20;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // ---- weights of two types ----
 
-ZOO_INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 ZOO_INLINE V load(const uint16_t* p) {  // bfloat16: the upper half of a float32
   typedef uint16_t Half __attribute__((vector_size(16), aligned(2), may_alias));
   const I bits = __builtin_convertvector(*reinterpret_cast<const Half*>(p), I) << 16;
@@ -51,7 +35,7 @@ void store(float value, uint16_t* p) {  // rounds to the nearest, ties to even; 
 
 // Sums of R rows and P panels in registers: c += a b over `depth` inputs, or c = a b for the first block.
 template <int R, int P, class T>
-ZOO_INLINE void sums(const float* a, int64_t a_stride, const T* b, int64_t panel_stride, int64_t depth, float* c, int64_t c_stride, bool first) {
+ZOO_INLINE void sums(const float* a, int64_t a_stride, const T* b, int64_t panel_stride, int64_t depth, float* c, int64_t c_stride, bool first, Ahead<T> ahead) {
   V sum[R][2 * P];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -59,6 +43,7 @@ ZOO_INLINE void sums(const float* a, int64_t a_stride, const T* b, int64_t panel
     for (int p = 0; p < 2 * P; ++p) sum[r][p] = first ? V{} : load(c + r * c_stride + p * kLanes);
   }
   for (int64_t i = 0; i < depth; ++i) {
+    __builtin_prefetch(ahead.from + i * ahead.step);
     V w[2 * P];
 #pragma GCC unroll 16
     for (int p = 0; p < 2 * P; ++p) w[p] = load(b + (p / 2) * panel_stride + i * kPanel + (p % 2) * kLanes);
@@ -79,12 +64,12 @@ ZOO_INLINE void sums(const float* a, int64_t a_stride, const T* b, int64_t panel
 
 template <int R, int P, class T>
 ZOO_AVX2 __attribute__((noinline)) void group(const float* a, int64_t a_stride, const T* b, int64_t panel_stride, int64_t depth, float* c,
-                                              int64_t c_stride, bool first) {
-  sums<R, P, T>(a, a_stride, b, panel_stride, depth, c, c_stride, first);
+                                              int64_t c_stride, bool first, Ahead<T> ahead) {
+  sums<R, P, T>(a, a_stride, b, panel_stride, depth, c, c_stride, first, ahead);
 }
 
 template <class T>
-using Group = void (*)(const float*, int64_t, const T*, int64_t, int64_t, float*, int64_t, bool);
+using Group = void (*)(const float*, int64_t, const T*, int64_t, int64_t, float*, int64_t, bool, Ahead<T>);
 
 // For 1 to 6 rows; few rows take several panels at once, as a sum must wait four cycles for its last term.
 template <class T>
@@ -95,21 +80,14 @@ ZOO_AVX2 void expand(const T* b, int64_t count, float* out) {
   for (int64_t i = 0; i < count; i += kLanes) *reinterpret_cast<V*>(out + i) = load(b + i);
 }
 
-struct Product {
-  const float* x;
-  float* y;
-  int64_t rows, in, out;
-};
-
-// One panel's block for the rows [from, from + rows) of x, in groups as equal as possible.
+// One panel's block for the rows [from, from + rows) of x, in groups as equal as possible, each of which asks for its share of the
+// block `next`.
 template <class T>
-void panel_block(const Product& p, int64_t from, int64_t rows, const T* b, int64_t k, int64_t depth, float* c, int64_t c_stride) {
-  const int64_t groups = divide_up(rows, kGroup), base = rows / groups, larger = rows % groups;
-  for (int64_t g = 0, row = 0; g < groups; ++g) {
-    const int64_t count = base + (g < larger);
-    kGroups<T>[count](p.x + (from + row) * p.in + k, p.in, b, 0, depth, c + row * c_stride, c_stride, k == 0);
-    row += count;
-  }
+void panel_block(const Product& p, int64_t from, int64_t rows, const T* b, const T* next, int64_t k, int64_t depth, float* c, int64_t c_stride) {
+  in_groups(rows, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
+    const Ahead<T> ahead = next ? Ahead<T>{next + g * depth * kPanel / groups, divide_up(kPanel, groups)} : Ahead<T>{b, 0};
+    kGroups<T>[count](p.x + (from + row) * p.in + k, p.in, b, 0, depth, c + row * c_stride, c_stride, k == 0, ahead);
+  });
 }
 
 // Rows [m, m + rows) of outputs [n, n + columns), a multiple of nothing: the last panel may be narrower than its storage.
@@ -119,11 +97,11 @@ void tile(const Product& p, const T* panels, int64_t m, int64_t rows, int64_t n,
   alignas(64) float last[kRows * kPanel], wide[kDepth * kPanel];
   for (int64_t k = 0; k < p.in; k += kDepth) {
     const int64_t depth = std::min(kDepth, p.in - k);
-    const T* block = panels + k * padded + n * depth;
+    const T *block = panels + k * padded + n * depth, *later = k + depth < p.in ? panels + (k + depth) * padded + n * std::min(kDepth, p.in - k - depth) : nullptr;
     float* y = p.y + m * p.out + n;
     int64_t column = 0;
     if (rows == 1 && whole == kColumns) {
-      group<1, 4, T>(p.x + m * p.in + k, p.in, block, depth * kPanel, depth, y, p.out, k == 0);
+      group<1, 4, T>(p.x + m * p.in + k, p.in, block, depth * kPanel, depth, y, p.out, k == 0, Ahead<T>{block, 0});
       column = whole;
     }
     for (; column < columns; column += kPanel) {
@@ -131,10 +109,10 @@ void tile(const Product& p, const T* panels, int64_t m, int64_t rows, int64_t n,
       float* c = fits ? y + column : last;
       const int64_t c_stride = fits ? p.out : kPanel;
       if (std::is_same_v<T, float> || rows <= kGroup) {
-        panel_block(p, m, rows, block + column * depth, k, depth, c, c_stride);
+        panel_block(p, m, rows, block + column * depth, column + kPanel < columns ? block + (column + kPanel) * depth : later, k, depth, c, c_stride);
       } else {
         expand(block + column * depth, depth * kPanel, wide);
-        panel_block<float>(p, m, rows, wide, k, depth, c, c_stride);
+        panel_block<float>(p, m, rows, wide, nullptr, k, depth, c, c_stride);
       }
     }
   }
@@ -184,10 +162,6 @@ ZOO_INLINE V activate(V x) {
   return x;
 }
 
-struct After {
-  const float *bias, *residual;  // either may be null
-};
-
 template <Pointwise after>
 ZOO_INLINE V finished(V y, const float* bias, const float* residual) {
   if (bias) y += load(bias);
@@ -211,8 +185,6 @@ ZOO_AVX2 void finish_row(float* y, int64_t count, const After& a) {
   const V last = finished<after>(load(rest[0]), a.bias ? rest[1] : nullptr, a.residual ? rest[2] : nullptr);
   std::memcpy(y + i, &last, static_cast<size_t>(count - i) * sizeof(float));
 }
-
-using FinishRow = void (*)(float*, int64_t, const After&);
 
 FinishRow finish_for(Pointwise after) {
   switch (after) {
@@ -257,24 +229,7 @@ void* allocate(size_t bytes) {
 
 template <class T>
 void multiply(const Product& p, const void* panels, const float* bias, Pointwise after, const float* residual) {
-  const int64_t across = divide_up(p.out, kColumns), tiles = across * divide_up(p.rows, kRows);
-  const FinishRow finish = bias || residual || after != Pointwise::none ? finish_for(after) : nullptr;
-  std::atomic<int64_t> next{0};
-  // Whoever is free takes the next tile: a thread that the system holds up does not hold up the others.
-  const auto work = [&](int64_t, int64_t) {
-    for (int64_t i = next++; i < tiles; i = next++) {
-      const int64_t m = i / across * kRows, n = i % across * kColumns;
-      const int64_t rows = std::min(kRows, p.rows - m), columns = std::min(kColumns, p.out - n);
-      tile(p, static_cast<const T*>(panels), m, rows, n, columns);
-      for (int64_t row = m; finish && row < m + rows; ++row) {
-        finish(p.y + row * p.out + n, columns, {bias ? bias + n : nullptr, residual ? residual + row * p.out + n : nullptr});
-      }
-    }
-  };
-  constexpr int64_t kWorthAThread = 1 << 18;  // products
-  const int64_t threads = std::min<int64_t>({tiles, at::get_num_threads(), 1 + p.rows * p.in * p.out / kWorthAThread});
-  if (threads == 1) work(0, 1);
-  else at::parallel_for(0, threads, 1, work);
+  over_tiles(p, bias, after, residual, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile(p, static_cast<const T*>(panels), m, rows, n, columns); });
 }
 
 }  // namespace panels_detail
@@ -287,18 +242,21 @@ void Panels::Free::operator()(void* memory) const { std::free(memory); }
 Panels::Panels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type)
     : out_(out), in_(in), type_(type) {
   namespace d = panels_detail;
-  const size_t size = type == PanelType::float32 ? sizeof(float) : sizeof(uint16_t);
-  bytes_ = static_cast<size_t>(d::divide_up(out, d::kPanel) * d::kPanel * in) * size;
+  const auto numbers = static_cast<size_t>(d::divide_up(out, d::kPanel) * d::kPanel * in);
+  const bool codes = type == PanelType::int8 || type == PanelType::int4;
+  bytes_ = codes ? d::code_bytes(out, in, type) : numbers * (type == PanelType::float32 ? sizeof(float) : sizeof(uint16_t));
   memory_.reset(d::allocate(std::max<size_t>(bytes_, 64)));
   if (type == PanelType::float32) d::lay_out(weight, out, in, out_stride, in_stride, static_cast<float*>(memory_.get()));
   if (type == PanelType::bfloat16) d::lay_out(weight, out, in, out_stride, in_stride, static_cast<uint16_t*>(memory_.get()));
+  if (codes) d::lay_out_codes(weight, out, in, out_stride, in_stride, type, static_cast<uint8_t*>(memory_.get()));
 }
 
 void Panels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {
   namespace d = panels_detail;
   const d::Product product{x, y, rows, in_, out_};
   if (type_ == PanelType::float32) d::multiply<float>(product, memory_.get(), bias, after, residual);
-  if (type_ == PanelType::bfloat16) d::multiply<uint16_t>(product, memory_.get(), bias, after, residual);
+  else if (type_ == PanelType::bfloat16) d::multiply<uint16_t>(product, memory_.get(), bias, after, residual);
+  else d::multiply_codes(product, static_cast<const uint8_t*>(memory_.get()), type_, bias, after, residual);
 }
 
 void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, const float* residual) {

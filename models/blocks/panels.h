@@ -7,7 +7,9 @@
 // (bias, activation, residual) is done while its numbers are in the cache.
 //
 // Weights may be kept in bfloat16 while arithmetic stays in float32: that reads half the memory, which is what the time of
-// decoding goes into.
+// decoding goes into. Or as codes: int8 with one scale for every output and 384 inputs, int4 with one for every output and 64 inputs,
+// symmetric, rounded to the nearest. Activations then become whole numbers of 16 bits with one scale a row, whose rounding (2^-16 of the row's
+// largest) is lost in that of the weights; products and sums of a block are exact, and two products fit where one float does.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +20,7 @@ namespace zoo {
 // The activation that follows a product.
 enum class Pointwise { none, relu, gelu, gelu_tanh, quick_gelu, silu, tanh };
 
-enum class PanelType { float32, bfloat16 };
+enum class PanelType { float32, bfloat16, int8, int4 };
 
 class Panels {
  public:
@@ -44,7 +46,7 @@ class Panels {
   int64_t out_, in_;
   PanelType type_;
   size_t bytes_;
-  std::unique_ptr<void, Free> memory_;  // [block of inputs][panel][input][16]
+  std::unique_ptr<void, Free> memory_;  // [block of inputs][panel][input][16]; of codes see panels_codes.cpp
 };
 
 // y [rows, columns] = after(y) + residual, in place; residual may be null. Panels::possible() must hold.

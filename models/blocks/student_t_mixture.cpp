@@ -12,12 +12,13 @@ StudentTMixture StudentTMixture::from(const Tensors& outputs) {
     if (found == outputs.end()) throw std::invalid_argument(std::string("a mixture needs the output '") + name + "', which is missing");
     return found->second;
   };
-  return {part("distribution.weight"), part("distribution.df"), part("distribution.loc"), part("distribution.scale")};
+  const auto loc = part("distribution.loc"), df = optional_input(outputs, "distribution.df");
+  return {part("distribution.weight"), df.defined() ? df : at::full_like(loc, std::numeric_limits<double>::infinity()), loc, part("distribution.scale")};
 }
 
 void StudentTMixture::into(Tensors& outputs) const {
   outputs["distribution.weight"] = weight;
-  outputs["distribution.df"] = df;
+  if (df.defined()) outputs["distribution.df"] = df;
   outputs["distribution.loc"] = loc;
   outputs["distribution.scale"] = scale;
 }

@@ -81,7 +81,8 @@ struct AttentionImpl : Module {
     const int64_t heads = cfg.num_attention_heads;
     const Tensor y = attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), mask,
                                is_training() ? cfg.attention_probs_dropout_prob : 0.0);
-    return norm(x + at::dropout(dense(merge_heads(y)), cfg.hidden_dropout_prob, is_training()));
+    if (!is_training()) return norm(added(dense, merge_heads(y), x));
+    return norm(x + at::dropout(dense(merge_heads(y)), cfg.hidden_dropout_prob, true));
   }
 };
 ZOO_MODULE(Attention);
@@ -96,7 +97,7 @@ struct LayerImpl : Module {
 
   Tensor forward(Tensor x, const Tensor& mask) {  // [B, T, D]; no dropout after the feed-forward, as in the reference
     x = attend(x, mask);
-    return norm(ffn_output(activation(cfg.hidden_act)(ffn(x))) + x);
+    return norm(added(ffn_output, activated(ffn, x, cfg.hidden_act), x));
   }
 };
 ZOO_MODULE(Layer);
@@ -163,19 +164,13 @@ struct EncoderModel : Model {
 // Key names predictions.*.
 struct LmHeadImpl : Module {
   Config cfg;
-  Tensor table;  // [vocab, embedding]
-  LmHeadImpl(const Config& c, const Tensor& words) : cfg(c), table(words) {
-    tie("decoder.weight", table);
-    tie("decoder.bias", bias);
-  }
+  LmHeadImpl(const Config& c, const Tensor& words) : cfg(c) { decoder = add("decoder", TiedLinear(words, bias)); }  // words [vocab, embedding]
   Tensor bias = param("bias", {cfg.vocab_size});
   LayerNorm norm = add("LayerNorm", LayerNorm(cfg.embedding_size, cfg.layer_norm_eps));
   Linear dense = add("dense", Linear(cfg.hidden_size, cfg.embedding_size));
+  TiedLinear decoder{nullptr};
 
-  Tensor forward(const Tensor& hidden) {                                  // [B, T, D]
-    const Tensor x = norm(activation(cfg.hidden_act)(dense(hidden)));  // [B, T, embedding]
-    return linear(x, table, bias);                                        // [B, T, vocab]
-  }
+  Tensor forward(const Tensor& hidden) { return decoder(norm(activated(dense, hidden, cfg.hidden_act))); }  // [B, T, D] -> [B, T, vocab]
 };
 ZOO_MODULE(LmHead);
 

@@ -74,10 +74,11 @@ struct AttentionImpl : Module {
   Tensor forward(const Tensor& x, const Tensor& memory, const Tensor& mask) {  // [B, T, D] reads [B, S, D]
     return out(merge_heads(attention(heads(query(x)), heads(key(memory)), heads(value(memory)), mask, is_training() ? cfg.attention_dropout : 0.0)));
   }
-  Tensor step(const Tensor& x, Decoding& state, size_t layer) {  // to what the row has read: [N, T, D]
-    return out(merge_heads(cached_attention(heads(query(x)), heads(key(x)), heads(value(x)), state, layer)));
+  // The same, added to x, for the newest tokens [N, T, D]: of what their row has read, and of the source.
+  Tensor step(const Tensor& x, Decoding& state, size_t layer) {
+    return added(out, merge_heads(cached_attention(heads(query(x)), heads(key(x)), heads(value(x)), state, layer)), x);
   }
-  Tensor step_source(const Tensor& x, const Decoding& state, size_t layer) { return out(merge_heads(source_attention(heads(query(x)), state, layer))); }
+  Tensor step_source(const Tensor& x, const Decoding& state, size_t layer) { return added(out, merge_heads(source_attention(heads(query(x)), state, layer)), x); }
   Tensor heads(const Tensor& x) const { return split_heads(x, count); }
 };
 ZOO_MODULE(Attention);
@@ -107,9 +108,9 @@ struct LayerImpl : Module {
     return feed_forward(x);
   }
   Tensor step(Tensor x, Decoding& state, size_t layer) {
-    x = self_norm(x + self->step(x, state, layer));
-    x = source_norm(x + source->step_source(x, state, layer));
-    return feed_forward(x);
+    x = self_norm(self->step(x, state, layer));
+    x = source_norm(source->step_source(x, state, layer));
+    return final_norm(added(fc2, activated(fc1, x, cfg.activation_function), x));
   }
   Tensor feed_forward(const Tensor& x) {
     const Tensor y = drop(activated(fc1, x, cfg.activation_function), cfg.activation_dropout);

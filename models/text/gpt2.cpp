@@ -69,9 +69,9 @@ struct AttentionImpl : Module {
     const Tensor y = attention(heads(parts[0]), heads(parts[1]), heads(parts[2]), mask, is_training() ? cfg.attn_pdrop : 0.0, scale);
     return fast_dropout(out(merge_heads(y)), cfg.resid_pdrop, is_training());
   }
-  Tensor step(const Tensor& x, Decoding& state, size_t layer) {  // to what the row has read: [N, T, D]
+  Tensor step(const Tensor& rest, const Tensor& x, Decoding& state, size_t layer) {  // to what the row has read, added to `rest`: [N, T, D]
     const auto parts = qkv(x).chunk(3, -1);
-    return out(merge_heads(cached_attention(heads(parts[0]), heads(parts[1]), heads(parts[2]), state, layer, {}, scale)));
+    return added(out, merge_heads(cached_attention(heads(parts[0]), heads(parts[1]), heads(parts[2]), state, layer, {}, scale)), rest);
   }
   Tensor heads(const Tensor& x) const { return split_heads(x, cfg.n_head); }
 };
@@ -103,8 +103,8 @@ struct BlockImpl : Module {
     return x + mlp(norm2(x));
   }
   Tensor step(Tensor x, Decoding& state) {
-    x = x + attn->step(norm1(x), state, static_cast<size_t>(index));
-    return x + mlp(norm2(x));
+    x = attn->step(x, norm1(x), state, static_cast<size_t>(index));
+    return added(mlp->out, activated(mlp->in, norm2(x), cfg.activation_function), x);
   }
 };
 ZOO_MODULE(Block);

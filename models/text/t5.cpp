@@ -91,10 +91,13 @@ struct AttentionImpl : Module {
   Tensor forward(const Tensor& x, const Tensor& memory, const Tensor& bias) {
     return o(merge_heads(attention(heads(q(x)), heads(k(memory)), heads(v(memory)), bias, is_training() ? cfg.dropout_rate : 0.0, 1.0)));
   }
-  Tensor step(const Tensor& x, const Tensor& bias, Decoding& state, size_t layer) {  // to what the row has read: [N, T, D]
-    return o(merge_heads(cached_attention(heads(q(x)), heads(k(x)), heads(v(x)), state, layer, bias, 1.0)));
+  // The same, added to `rest`, for the newest tokens [N, T, D]: of what their row has read, and of the source.
+  Tensor step(const Tensor& rest, const Tensor& x, const Tensor& bias, Decoding& state, size_t layer) {
+    return added(o, merge_heads(cached_attention(heads(q(x)), heads(k(x)), heads(v(x)), state, layer, bias, 1.0)), rest);
   }
-  Tensor step_source(const Tensor& x, const Decoding& state, size_t layer) { return o(merge_heads(source_attention(heads(q(x)), state, layer, 1.0))); }
+  Tensor step_source(const Tensor& rest, const Tensor& x, const Decoding& state, size_t layer) {
+    return added(o, merge_heads(source_attention(heads(q(x)), state, layer, 1.0)), rest);
+  }
   Tensor heads(const Tensor& x) const { return split_heads(x, cfg.num_heads); }
 };
 ZOO_MODULE(Attention);
@@ -108,9 +111,9 @@ struct FeedForwardImpl : Module {
   Linear wi = add(cfg.gated() ? "wi_1" : "wi", Linear(cfg.d_model, cfg.d_ff, /*with_bias=*/false));
   Linear wo = add("wo", Linear(cfg.d_ff, cfg.d_model, /*with_bias=*/false));
 
-  Tensor forward(const Tensor& x) {
-    const Tensor inner = cfg.gated() ? activated(gate, x, cfg.dense_act()) * wi(x) : activated(wi, x, cfg.dense_act());  // [B, T, d_ff]; GLU variants: Shazeer, arXiv:2002.05202
-    return wo(fast_dropout(inner, cfg.dropout_rate, is_training()));
+  Tensor forward(const Tensor& x) { return wo(fast_dropout(inner(x), cfg.dropout_rate, is_training())); }
+  Tensor inner(const Tensor& x) {  // [B, T, d_ff]; GLU variants: Shazeer, arXiv:2002.05202
+    return cfg.gated() ? activated(gate, x, cfg.dense_act()) * wi(x) : activated(wi, x, cfg.dense_act());
   }
 };
 ZOO_MODULE(FeedForward);
@@ -139,9 +142,9 @@ struct BlockImpl : Module {
     return mark(last, x + drop(dense(dense_norm(x))));
   }
   Tensor step(Tensor x, const Tensor& bias, Decoding& state, size_t layer) {
-    x = x + self->step(self_norm(x), bias, state, layer);
-    x = x + source->step_source(source_norm(x), state, layer);
-    return x + dense(dense_norm(x));
+    x = self->step(x, self_norm(x), bias, state, layer);
+    x = source->step_source(x, source_norm(x), state, layer);
+    return added(dense->wo, dense->inner(dense_norm(x)), x);
   }
   RmsNorm norm() const { return RmsNorm(cfg.d_model, cfg.layer_norm_epsilon); }
   Tensor drop(const Tensor& x) const { return fast_dropout(x, cfg.dropout_rate, is_training()); }

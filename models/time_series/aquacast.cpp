@@ -118,7 +118,7 @@ struct LayerImpl : Module {
   Tensor drop(const Tensor& x) { return at::dropout(x, cfg.dropout, is_training()); }
   Tensor forward(Tensor x) {  // [B, N, D], post-norm
     x = norm1(x + drop(self_attn(x)));
-    return norm2(x + drop(linear2(drop(at::relu(linear1(x))))));
+    return norm2(x + drop(linear2(drop(activated(linear1, x, "relu")))));
   }
 };
 ZOO_MODULE(Layer);

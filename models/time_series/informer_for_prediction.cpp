@@ -192,7 +192,7 @@ struct LayerImpl : Module {
       const Tensor queries = x.reshape({memory.size(0), -1, cfg.d_model});  // the paths of a series, one after another
       x = cross_norm(x + drop(cross(queries, memory, Tensor()).view(x.sizes()), cfg.dropout));
     }
-    const Tensor y = drop(activation(cfg.activation_function)(fc1(x)), cfg.activation_dropout);
+    const Tensor y = drop(activated(fc1, x, cfg.activation_function), cfg.activation_dropout);
     return final_norm(x + drop(fc2(y), cfg.dropout));
   }
   Tensor drop(const Tensor& x, double p) const { return fast_dropout(x, p, is_training()); }
@@ -425,7 +425,8 @@ struct InformerForPrediction : Model {
       result["forecast"] = mixture.mean();
       return result;
     }
-    const StudentTMixture mixture{weight, of[0], of[1] * by + from, of[2] * by};
+    const bool normal = cfg.distribution_output == "normal";
+    const StudentTMixture mixture{weight, normal ? Tensor() : of[0], of[1] * by + from, of[2] * by};
     mixture.into(result);
     result["forecast"] = mixture.loc.mean(-1);  // the mean of a Student-t with more than one degree of freedom is its place
     return result;

@@ -131,7 +131,7 @@ struct BlockImpl : Module {
   Tensor forward(Tensor x) {  // [B, N, D]
     x = x + drop_path(attend(pre_norm(x)), drop, is_training());
     x = norm1(x);  // replaces the stream: the reference's second residual starts from the normed value
-    const Tensor inner = at::dropout(at::gelu(linear1(x)), cfg.dropout, is_training());
+    const Tensor inner = at::dropout(activated(linear1, x, "gelu"), cfg.dropout, is_training());
     return x + drop_path(at::dropout(linear2(inner), cfg.dropout, is_training()), drop, is_training());
   }
 };

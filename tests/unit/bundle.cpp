@@ -161,11 +161,19 @@ TEST_CASE("on a CPU bfloat16 and int8 are precisions of the products", "[bundle]
   CHECK(int8 > 1e-5);
   CHECK(int8 < 0.1);
   CHECK(off("fp32") == 0.0);
+  if (!Panels::possible()) return;
+  const double eight = off("int8-weights"), four = off("int4-weights");
+  CHECK(eight > 1e-5);
+  CHECK(eight < 0.05);
+  CHECK(four > 2 * eight);
+  CHECK(four < 0.5);
 }
 
 TEST_CASE("int8 is refused where it cannot be", "[bundle]") {
   BundleOptions options = training();
   options.dtype = "int8";
+  CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
+  options.dtype = "int4-weights";
   CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);
   options.dtype = "int7";
   CHECK_THROWS_AS(load_bundle("bert:tiny", at::kCPU, options), app::UsageError);

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <cmath>
+
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/blocks/transposed_linear.h"
@@ -41,6 +43,58 @@ TEST_CASE("panels: every number of rows and odd shapes", "[panels]") {
   }
 }
 
+// What codes of so many levels in groups of so many inputs stand for.
+at::Tensor rounded_in_groups(const at::Tensor& weight, int64_t most, int64_t group) {
+  std::vector<at::Tensor> parts;
+  for (int64_t block = 0; block < weight.size(1); block += 384) {
+    const int64_t end = std::min<int64_t>(block + 384, weight.size(1));
+    for (int64_t from = block; from < end; from += group) {
+      const at::Tensor part = weight.slice(1, from, std::min(from + group, end));
+      const at::Tensor scale = part.abs().amax(1, true) / static_cast<double>(most);  // float32, as there: halves fall to the same side
+      parts.push_back((part / scale).round().to(at::kDouble) * scale.to(at::kDouble));
+    }
+  }
+  return at::cat(parts, 1);
+}
+
+TEST_CASE("panels: codes are exact sums of rounded weights, and activations lose a 16-bit rounding", "[panels]") {
+  if (!Panels::possible()) return;
+  at::manual_seed(2);
+  for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {15, 385}, {16, 7}, {64, 768}, {70, 802}, {129, 1001}}) {
+    const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 97}) {
+      const at::Tensor x = at::randn({rows, in}), residual = at::randn({rows, out});
+      for (const auto& [type, most, group] : {std::tuple{PanelType::int8, 127, 384}, {PanelType::int4, 7, 64}}) {
+        INFO(rows << " x " << in << " -> " << out << ", codes up to " << most);
+        const at::Tensor exact = at::linear(x.to(at::kDouble), rounded_in_groups(weight, most, group), bias.to(at::kDouble)) + residual;
+        CHECK(largest_difference(through_panels(x, weight, bias, Pointwise::none, residual, type), exact) < 2.5e-4 * std::sqrt(double(in)) + 2e-4);
+        const at::Tensor turned = weight.t().contiguous().t();
+        CHECK(at::equal(through_panels(x, turned, bias, Pointwise::none, residual, type), through_panels(x, weight, bias, Pointwise::none, residual, type)));
+      }
+    }
+  }
+}
+
+TEST_CASE("panels: codes at their limits neither overflow nor hide what is no number", "[panels]") {
+  if (!Panels::possible()) return;
+  for (const auto type : {PanelType::int8, PanelType::int4}) {
+    const at::Tensor ones = at::ones({3, 1536}), weight = at::ones({20, 1536});  // every code and every activation the largest
+    CHECK(largest_difference(through_panels(ones, weight, {}, Pointwise::none, {}, type), at::full({3, 20}, 1536.0)) < 1e-2);
+    CHECK(largest_difference(through_panels(-ones, weight, {}, Pointwise::none, {}, type), at::full({3, 20}, -1536.0)) < 1e-2);
+    CHECK(through_panels(at::zeros({2, 40}), at::randn({20, 40}), {}, Pointwise::none, {}, type).eq(0).all().item<bool>());
+    CHECK(through_panels(ones, at::zeros({20, 1536}), {}, Pointwise::none, {}, type).eq(0).all().item<bool>());
+    at::Tensor x = at::ones({3, 40});
+    x[0][39] = NAN;
+    x[1][3] = INFINITY;
+    const at::Tensor y = through_panels(x, at::ones({20, 40}), {}, Pointwise::none, {}, type);
+    CHECK(y.slice(0, 0, 2).isnan().all().item<bool>());
+    CHECK(y[2].isfinite().all().item<bool>());
+    at::Tensor holed = at::ones({20, 40});
+    holed[7][1] = NAN;
+    CHECK(through_panels(at::ones({1, 40}), holed, {}, Pointwise::none, {}, type).isnan().sum().item<int64_t>() == 1);
+  }
+}
+
 TEST_CASE("panels: activations to a millionth over their whole range", "[panels]") {
   if (!Panels::possible()) return;
   const at::Tensor x = at::linspace(-12, 12, 24001).unsqueeze(1), one = at::ones({1, 1}), wide = at::ones({16, 1});
@@ -69,6 +123,8 @@ TEST_CASE("panels: a row does not depend on its neighbours or the threads", "[pa
   const at::Tensor all = through_panels(x, weight, bias, Pointwise::gelu, {});
   for (const int64_t row : {0, 57, 199}) CHECK(at::equal(through_panels(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}), all.narrow(0, row, 1)));
   const int threads = at::get_num_threads();
+  const at::Tensor coded = through_panels(x, weight, bias, Pointwise::gelu, {}, PanelType::int8);
+  for (const int64_t row : {0, 57, 199}) CHECK(at::equal(through_panels(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}, PanelType::int8), coded.narrow(0, row, 1)));
   at::set_num_threads(threads == 1 ? 2 : 1);
   CHECK(at::equal(through_panels(x, weight, bias, Pointwise::gelu, {}), all));
   at::set_num_threads(threads);
@@ -84,7 +140,8 @@ TEST_CASE("packed layers give what plain ones give, fused or not", "[panels]") {
   const auto check = [&](auto& l) {
     const at::Tensor plain = l(x), active = activated(l, x, "gelu"), sum = added(l, x, residual);
     CHECK(at::equal(active, at::gelu(plain)));  // not packed: apart
-    for (const auto& [precision, bound] : {std::pair{Precision::float32, 1e-4}, {Precision::bfloat16, 0.3}, {Precision::int8, 1.5}}) {
+    for (const auto& [precision, bound] : {std::pair{Precision::float32, 1e-4}, {Precision::bfloat16, 0.3}, {Precision::int8, 1.5}, {Precision::int8_weights, 0.5}, {Precision::int4_weights, 6.0}}) {
+      if (precision > Precision::int8 && !Panels::possible()) continue;
       l->pack(precision);
       CHECK(largest_difference(l(x), plain) < bound);
       CHECK(largest_difference(activated(l, x, "gelu"), active) < bound);

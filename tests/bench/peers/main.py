@@ -58,7 +58,10 @@ class Contender:
         return self.read()
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:  # it ended before it was asked to
+            pass
         self.process.wait()
 
 
@@ -88,10 +91,13 @@ def measure(work, args):
     training = bool(work.request.get("train"))
     contenders = [Contender(peer, dtype, folder, args, training) for peer, dtype in work.contenders if not args.peers or peer in args.peers]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    record = {"work": work.name, "zoo_commit": commit, "rounds": args.rounds, "threads": args.threads, "contenders": {}}
+    record = {"work": work.name, "zoo_commit": commit, "threads": args.threads, "contenders": {}}
     times = {c.name: [] for c in contenders}
-    errors, last = {}, {}
-    for turn in range(args.rounds + 1):
+    errors, last, turn, longest = {}, {}, 0, 0.0
+    begin = time.perf_counter()
+    # One round counts whatever it takes; another only where it fits into the work's share of time.
+    while turn < 2 or (turn <= args.rounds and time.perf_counter() - begin + longest <= args.budget):
+        round_begin = time.perf_counter()
         for c in contenders:
             if c.name in errors:
                 continue
@@ -103,6 +109,9 @@ def measure(work, args):
             last[c.name] = reply
             if turn > 0:
                 times[c.name].append(reply["seconds"])
+        longest = max(longest, time.perf_counter() - round_begin)
+        turn += 1
+    record["rounds"] = turn - 1
     first = contenders[0].name
     for c in contenders:
         c.close()
@@ -175,6 +184,7 @@ def main():
     parser.add_argument("--minilm", help="folder of all-MiniLM-L6-v2 (tools/fetch_minilm.sh); without it the works on sentences are left out")
     parser.add_argument("--sts-b", help="STS-B's test.csv: sentence, sentence, score")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--budget", type=float, default=180.0, help="seconds of a work after which no further round begins")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="works whose name holds this text")
     parser.add_argument("--peers", nargs="*", help="only these, for example: zoo ctranslate2")
@@ -201,7 +211,9 @@ def main():
             continue
         print(f"{name} ...", flush=True)
         record = job()
-        file.write_text(json.dumps(record, indent=1))
+        written = file.with_suffix(".writing")
+        written.write_text(json.dumps(record, indent=1))
+        written.rename(file)  # an interruption leaves no half of a result
         print(report.line_of(record), flush=True)
     if not args.list:
         report.write(args.out, [json.loads((results / (n.replace(" ", "_").replace("/", "-") + ".json")).read_text()) for n, _, _ in jobs

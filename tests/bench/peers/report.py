@@ -36,12 +36,16 @@ def agreement_text(entry):
     return f"{100 * found['equal_ids']:.0f} % of ids" if "equal_ids" in found else f"{found['max_difference']:.1e}"
 
 
+def ratio_text(entry):  # none where zoo itself gave nothing to divide by
+    return "" if entry["ratio"] is None else f"{entry['ratio']:.2f}"
+
+
 def line_of(record):
     if "contenders" not in record:
         return "  " + json.dumps(record)
     parts = []
     for name, e in record["contenders"].items():
-        parts.append(f"  {name:22} failed: {e['error'][:100]}" if "error" in e else f"  {name:22} {1e3 * e['median']:9.1f} ms   x {e['ratio']:.2f}   {agreement_text(e)}")
+        parts.append(f"  {name:22} failed: {e['error'][:100]}" if "error" in e else f"  {name:22} {1e3 * e['median']:9.1f} ms   x {ratio_text(e)}   {agreement_text(e)}")
     return "\n".join(parts)
 
 
@@ -51,7 +55,7 @@ def table(record):
         if "error" in e:
             lines.append(f"| {name} | failed: {e['error'][:120].replace('|', ' ')} | | | | |")
             continue
-        lines.append(f"| {name} | {1e3 * e['median']:.1f} | {1e3 * e['fastest']:.1f} to {1e3 * e['slowest']:.1f} | {e['ratio']:.2f} | {agreement_text(e)} | {e['peak_bytes'] / 2**20:.0f} MB |")
+        lines.append(f"| {name} | {1e3 * e['median']:.1f} | {1e3 * e['fastest']:.1f} to {1e3 * e['slowest']:.1f} | {ratio_text(e)} | {agreement_text(e)} | {e['peak_bytes'] / 2**20:.0f} MB |")
     return "\n".join(lines) + "\n\n"
 
 

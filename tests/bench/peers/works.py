@@ -35,7 +35,7 @@ def pairs(*names):
 
 ENCODERS = pairs("zoo", "transformers", "onnxruntime", "openvino", "ctranslate2", "zoo:bfloat16", "openvino:bfloat16", "zoo:int8", "onnxruntime:int8", "ctranslate2:int8")
 PICTURES = pairs("zoo", "transformers", "onnxruntime", "openvino", "zoo:bfloat16", "openvino:bfloat16", "zoo:int8", "onnxruntime:int8")
-WRITERS = pairs("zoo", "transformers", "ctranslate2", "zoo:bfloat16", "zoo:int8", "ctranslate2:int8")
+WRITERS = pairs("zoo", "transformers", "ctranslate2", "zoo:bfloat16", "zoo:int8", "ctranslate2:int8", "zoo:int4-weights")
 
 
 def sts_b(path):
