@@ -64,6 +64,7 @@ Assembled assemble(const std::string& folder) {
   bundle.spec = folder;
   bundle.folder = folder;
   bundle.tokenizer = tokenizers::load(folder);
+  bundle.tokenizer_folder = folder;
   bundle.config = d::whole_config(config, own_type.is_string() ? own_type.get<std::string>() : part.name, bundle.tokenizer.get(), folder);
   bundle.entry = &find_entry("encoder_decoder");
   bundle.task = "seq2seq";

@@ -202,11 +202,14 @@ void finish_model(Bundle& bundle, const BundleOptions& options, at::Device devic
   }, types.products);
 }
 
-std::unique_ptr<tokenizers::Tokenizer> load_tokenizer(const fs::path& folder) {
-  for (const auto& name : tokenizers::tokenizer_files()) {
-    if (on_disk(folder / name)) return tokenizers::load(folder);
+// From the first of the folders that has one.
+void load_tokenizer(Bundle& bundle, std::initializer_list<fs::path> folders) {
+  for (const auto& folder : folders) {
+    if (folder.empty() || !holds_tokenizer(folder)) continue;
+    bundle.tokenizer = tokenizers::load(folder);
+    bundle.tokenizer_folder = folder;
+    return;
   }
-  return nullptr;
 }
 
 Keys brought_by(const AdapterPlan& plan, const Bundle& bundle) {
@@ -227,8 +230,7 @@ Bundle from_folder(const AdapterPlan& plan, const BundleOptions& options, const 
   bundle.report = load_weights(*bundle.entry, bundle.config, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
   const fs::path preprocessor = plan.folder_with("preprocessor_config.json") / "preprocessor_config.json";
   bundle.preprocessor = on_disk(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
-  bundle.tokenizer = load_tokenizer(bundle.folder);
-  if (!bundle.tokenizer && !plan.own.empty()) bundle.tokenizer = load_tokenizer(plan.own);
+  load_tokenizer(bundle, {bundle.folder, plan.own, options.tokenizer});
   return bundle;
 }
 
@@ -240,6 +242,7 @@ Bundle from_registry(const std::string& spec, const BundleOptions& options) {
   bundle.config = variant_config(entry, colon == std::string::npos ? "" : spec.substr(colon + 1));
   build_model(bundle, options, spec);
   bundle.model->init_weights();
+  load_tokenizer(bundle, {options.tokenizer});
   bundle.preprocessor = card(entry.name).value("preprocess", Json::object());
   bundle.report.source = spec + " (fresh weights)";
   return bundle;
@@ -268,6 +271,11 @@ std::vector<weights::Layout> layouts_of(const Entry& entry) {
     layouts.push_back(weights::Layout::from_json(nlohmann::json(layout)));
   }
   return layouts;
+}
+
+bool holds_tokenizer(const fs::path& folder) {
+  const auto files = tokenizers::tokenizer_files();
+  return std::any_of(files.begin(), files.end(), [&](const auto& name) { return on_disk(folder / name); });
 }
 
 const Entry& entry_of(const std::string& model) {

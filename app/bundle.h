@@ -25,6 +25,7 @@ struct BundleOptions {
   std::string dtype;                    // one of dtype_names(); default: as stored
   Json config_overrides = Json::object();  // e.g. {"img_size": 28}: keys put over the config before building
   bool for_training = false;            // false: eval mode, packed for inference, gradients off
+  std::filesystem::path tokenizer;      // folder of the tokenizer for a network that brings none
   std::vector<std::string> adapters;    // folders "DIR" or "DIR:weight" whose adapters are put on the network, in order
 };
 
@@ -49,6 +50,7 @@ struct Bundle {
   std::vector<std::string> labels;   // class names by id ("LABEL_0" ... when the config names none)
   std::shared_ptr<Model> model;      // on `device`
   std::unique_ptr<tokenizers::Tokenizer> tokenizer;  // null when the folder has none
+  std::filesystem::path tokenizer_folder;            // where its files are
   weights::LoadReport report;
   std::vector<AttachedAdapter> adapters;
   at::Device device = at::kCPU;
@@ -60,11 +62,14 @@ std::vector<weights::Layout> layouts_of(const Entry& entry);
 // The network that a spec names, without loading it.
 const Entry& entry_of(const std::string& spec);
 
+// Whether one of tokenizers::tokenizer_files() is in it.
+bool holds_tokenizer(const std::filesystem::path& folder);
+
 // `spec` is a checkpoint folder, an adapter folder (whose base is loaded first) or name[:variant] (fresh weights). Throws with the nearest names or the load report.
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
 
-// Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, tokenizer files
-// copied from the source folder. With a trained adapter, its two files stand in place of model.safetensors. Each file is
+// Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, the tokenizer's
+// files copied. With a trained adapter, its two files stand in place of model.safetensors. Each file is
 // written under a temporary name and renamed.
 void save_bundle(const Bundle& bundle, const std::filesystem::path& folder);
 

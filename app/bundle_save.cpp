@@ -66,9 +66,8 @@ void save_bundle(const Bundle& bundle, const fs::path& folder) {
   if (!bundle.preprocessor.empty()) {
     weights::write_file_atomically(folder / "preprocessor_config.json", bundle.preprocessor.dump(2) + "\n");
   }
-  if (bundle.folder.empty()) return;
-  bundle_save_detail::copy_tokenizer(bundle.folder, folder);
-  if (bundle.task == "embedding") bundle_save_detail::copy_sentence_modules(bundle.folder, folder);
+  if (bundle.tokenizer) bundle_save_detail::copy_tokenizer(bundle.tokenizer_folder, folder);
+  if (!bundle.folder.empty() && bundle.task == "embedding") bundle_save_detail::copy_sentence_modules(bundle.folder, folder);
 }
 
 }  // namespace zoo::app

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "app/bundle.h"
+#include "models/blocks/negative_binomial_mixture.h"
 #include "models/blocks/student_t_mixture.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -357,7 +358,7 @@ class Prover {
       forms.insert(forms.end(), {{"mean squares of " + all, all_mean_squares}, {"sums of " + all, all_sums}, {"means of " + all, all_means}});
     }
     for (const auto& [label, target] : fixture_.inputs) add_target_losses(label, target, outputs, forms);
-    if (outputs.count("distribution.weight")) add_likelihoods(StudentTMixture::from(outputs), forms);
+    if (outputs.count("distribution.loc")) add_likelihoods(StudentTMixture::from(outputs), forms);
     return forms;
   }
 
@@ -393,6 +394,12 @@ class Prover {
       const at::Tensor nll = -StudentTMixture::from(outputs).log_prob(target.reshape(loc->second.sizes().slice(0, loc->second.dim() - 1)));
       forms.emplace_back("nll(" + label + ")", nll.mean());
       forms.emplace_back("nll(" + label + ", summed over series)", nll.sum(-1).mean());
+    }
+    if (const auto odds = outputs.find("distribution.logits"); odds != outputs.end() && NegativeBinomialMixture::in(outputs) && target.is_floating_point() &&
+                                                               odds->second.numel() == odds->second.size(-1) * target.numel()) {
+      const at::Tensor nll = -NegativeBinomialMixture::from(outputs).log_prob(target.reshape(odds->second.sizes().slice(0, odds->second.dim() - 1)));
+      forms.emplace_back("nll of counts(" + label + ")", nll.mean());
+      forms.emplace_back("nll of counts(" + label + ", summed over series)", nll.sum(-1).mean());
     }
     for (const auto& [name, x] : outputs) {
       if (!x.requires_grad() || x.dim() < 2) continue;

@@ -4,9 +4,15 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <sstream>
 #include <stdexcept>
+#include <utility>
+
+#include "data/file_slices.h"
+#include "data/table_file.h"
 
 namespace zoo::data {
 namespace csv_detail {
@@ -83,6 +89,7 @@ void CsvReader::fail(int64_t line, const std::string& what) const {
 }
 
 bool CsvReader::fill() {
+  before_ += int64_t(buffer_.size());
   buffer_.resize(1 << 16);
   in_->read(buffer_.data(), std::streamsize(buffer_.size()));
   buffer_.resize(size_t(in_->gcount()));
@@ -132,6 +139,7 @@ bool CsvReader::next(std::vector<std::string>& record) {
   while (peek() == '\n' || peek() == '\r') get();  // blank lines
   if (peek() < 0) return false;
   record_line_ = line_;
+  record_offset_ = position();
   std::string field;
   if (peek() == '"') get(), read_quoted(field);
   for (;;) {
@@ -179,25 +187,23 @@ void name_columns(Table& table, const TableOptions& options, size_t width) {
   }
 }
 
-void read_delimited(CsvReader& reader, const TableOptions& options, Table& table) {
+// What becomes of each row: its fields, its line, where in the file it begins.
+using Take = std::function<void(std::vector<std::string>& row, int64_t line, int64_t offset)>;
+
+// Both readers return where in the file they stopped.
+int64_t read_delimited(CsvReader& reader, const TableOptions& options, Table& head, const Take& take) {
   std::vector<std::string> record;
-  if (!reader.next(record)) throw std::runtime_error(table.name + ": empty; a table with at least one row is expected");
+  if (!reader.next(record)) throw std::runtime_error(head.name + ": empty; a table with at least one row is expected");
   using Header = TableOptions::Header;
-  table.has_header = options.header == Header::yes ||
-                     (options.header == Header::detect && options.numeric_column < record.size() &&
-                      !parse_number(record[options.numeric_column]));
-  const size_t width = record.size();
-  if (table.has_header) {
-    table.columns = record;
-  } else {
-    table.rows.push_back(std::move(record));
-    table.lines.push_back(reader.line());
-  }
-  name_columns(table, options, width);
-  while ((options.limit <= 0 || int64_t(table.rows.size()) < options.limit) && reader.next(record)) {
-    table.rows.push_back(std::move(record));
-    table.lines.push_back(reader.line());
-  }
+  head.has_header = options.header == Header::yes ||
+                    (options.header == Header::detect && options.numeric_column < record.size() &&
+                     !parse_number(record[options.numeric_column]));
+  if (head.has_header) head.columns = record;
+  name_columns(head, options, record.size());
+  int64_t rows = 0;
+  if (!head.has_header) take(record, reader.line(), reader.offset()), ++rows;
+  for (; (options.limit <= 0 || rows < options.limit) && reader.next(record); ++rows) take(record, reader.line(), reader.offset());
+  return reader.position();
 }
 
 std::string json_text(const nlohmann::ordered_json& value) {
@@ -215,48 +221,90 @@ bool nested_deeply(const std::string& line) {
   return false;
 }
 
-void read_json_lines(std::istream& in, const TableOptions& options, Table& table) {
+std::vector<std::string> keys_of(const nlohmann::ordered_json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  return keys;
+}
+
+// An object's values in the order of `keys`. `where`: for messages.
+std::vector<std::string> json_row(const nlohmann::ordered_json& object, const std::vector<std::string>& keys, const std::function<std::string()>& where) {
+  std::vector<std::string> row;
+  for (const auto& column : keys) {
+    const auto found = object.find(column);
+    if (found == object.end()) throw std::runtime_error(where() + "no key '" + column + "', which the first line has");
+    row.push_back(json_text(*found));
+  }
+  return row;
+}
+
+int64_t read_json_lines(std::istream& in, const TableOptions& options, Table& head, const Take& take) {
   std::string line;
-  int64_t number = 0;
-  while ((options.limit <= 0 || int64_t(table.rows.size()) < options.limit) && std::getline(in, line)) {
+  int64_t number = 0, rows = 0, read = 0;
+  while ((options.limit <= 0 || rows < options.limit) && std::getline(in, line)) {
     ++number;
-    const auto where = [&] { return table.name + ":" + std::to_string(number) + ": "; };
-    if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+    const int64_t offset = std::exchange(read, read + int64_t(line.size()) + 1);
+    const auto where = [&] { return head.name + ":" + std::to_string(number) + ": "; };
+    const bool marked = number == 1 && line.starts_with("\xEF\xBB\xBF");
+    if (marked) line.erase(0, 3);
     if (line.find('\0') != std::string::npos) throw std::runtime_error(where() + "holds NUL bytes, so it is binary and not a table");
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     if (nested_deeply(line)) throw std::runtime_error(where() + "JSON nested more than 64 levels deep");
     const auto object = nlohmann::ordered_json::parse(line, nullptr, false);
     if (!object.is_object()) throw std::runtime_error(where() + "not a JSON object; each line must be one");
-    if (table.rows.empty()) {
-      for (const auto& [key, value] : object.items()) table.columns.push_back(key);
-    }
-    std::vector<std::string> row;
-    for (const auto& column : table.columns) {
-      const auto found = object.find(column);
-      if (found == object.end()) throw std::runtime_error(where() + "no key '" + column + "', which the first line has");
-      row.push_back(json_text(*found));
-    }
-    table.rows.push_back(std::move(row));
-    table.lines.push_back(number);
+    if (rows == 0) head.columns = keys_of(object);
+    auto row = json_row(object, head.columns, where);
+    take(row, number, offset + (marked ? 3 : 0));
+    ++rows;
   }
-  if (table.rows.empty()) throw std::runtime_error(table.name + ": empty; a JSON object on each line is expected");
-  name_columns(table, options, table.columns.size());
+  if (rows == 0) throw std::runtime_error(head.name + ": empty; a JSON object on each line is expected");
+  name_columns(head, options, head.columns.size());
+  return read;
+}
+
+nlohmann::ordered_json object_at(const FileSlices& slices, int64_t index) {
+  const std::string bytes = slices.read(index);
+  return nlohmann::ordered_json::parse(bytes.substr(0, bytes.find('\n')));
+}
+
+bool is_json_lines(const std::filesystem::path& path) {
+  const auto extension = lower_extension(path);
+  return extension == ".jsonl" || extension == ".ndjson";
+}
+
+int64_t read_rows(const std::filesystem::path& path, const TableOptions& options, Table& head, const Take& take) {
+  head.name = path.string();
+  if (is_json_lines(path)) return read_json_lines(*open(path), options, head, take);
+  CsvReader reader(path, 0);
+  return read_delimited(reader, options, head, take);
 }
 
 }  // namespace csv_detail
 
 Table read_table(const std::filesystem::path& path, const TableOptions& options) {
   Table table;
-  table.name = path.string();
-  const auto extension = csv_detail::lower_extension(path);
-  if (extension == ".jsonl" || extension == ".ndjson") {
-    const auto in = csv_detail::open(path);
-    csv_detail::read_json_lines(*in, options, table);
-  } else {
-    CsvReader reader(path, 0);
-    csv_detail::read_delimited(reader, options, table);
-  }
+  csv_detail::read_rows(path, options, table, [&](std::vector<std::string>& row, int64_t line, int64_t) {
+    table.rows.push_back(std::move(row));
+    table.lines.push_back(line);
+  });
   return table;
+}
+
+TableFile::TableFile(const std::filesystem::path& path, const TableOptions& options, const Visit& visit)
+    : json_(csv_detail::is_json_lines(path)), delimiter_(csv_detail::delimiter_of(path)), slices_(path) {
+  slices_.end(csv_detail::read_rows(path, options, head_, [&](std::vector<std::string>& row, int64_t line, int64_t offset) {
+    slices_.add(offset);
+    if (visit) visit(row, line);
+  }));
+  if (json_ && size() > 0) keys_ = csv_detail::keys_of(csv_detail::object_at(slices_, 0));
+}
+
+std::vector<std::string> TableFile::row(int64_t index) const {
+  if (json_) return csv_detail::json_row(csv_detail::object_at(slices_, index), keys_, [this] { return head_.name + ": "; });
+  std::istringstream in(slices_.read(index));
+  std::vector<std::string> record;
+  CsvReader(in, head_.name, delimiter_).next(record);
+  return record;
 }
 
 std::string csv_field(std::string_view text, char delimiter) {

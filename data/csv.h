@@ -21,6 +21,8 @@ class CsvReader {
   CsvReader(std::istream& in, std::string name, char delimiter);  // `in` must outlive the reader
   bool next(std::vector<std::string>& record);  // false at the end
   int64_t line() const { return record_line_; }  // where the last record began, from 1
+  int64_t offset() const { return record_offset_; }                      // and in bytes from the file's start
+  int64_t position() const { return before_ + int64_t(place_); }  // of what has not been read yet
 
  private:
   int get();
@@ -35,7 +37,7 @@ class CsvReader {
   char delimiter_;
   std::string buffer_;
   size_t place_ = 0, record_bytes_ = 0, fields_ = 0;
-  int64_t line_ = 1, record_line_ = 0;
+  int64_t line_ = 1, record_line_ = 0, before_ = 0, record_offset_ = 0;  // before_: bytes in front of the buffer
 };
 
 struct Table {

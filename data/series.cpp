@@ -229,8 +229,8 @@ class Reader {
     const std::string word = lower(cell);
     const bool infinite = word.find("inf") != std::string::npos || error == std::errc::result_out_of_range;
     throw std::runtime_error(at(csv_.line()) + "column '" + table_.columns[i] + "': " + shown(cell) +
-                             (infinite ? " is not finite" : " is not a number") + " (correct it, leave the cell empty, or leave the column out with ignore=" +
-                             table_.columns[i] + ")");
+                             (infinite ? " is not finite" : " is not a number") + " (correct it, or leave the cell empty" +
+                             (options_.columns.empty() ? "; or leave the column out with the option ignore=" + table_.columns[i] : "") + ")");
   }
 
   // Ascending, or sorted where that was asked for; no date twice.
@@ -240,7 +240,7 @@ class Reader {
       if (dates[i] > dates[i - 1]) continue;
       if (dates[i] == dates[i - 1]) duplicate(lines_[i], lines_[i - 1], dates[i]);
       throw std::runtime_error(at(lines_[i]) + "the date " + date_text(dates[i]) + " comes after " + date_text(dates[i - 1]) +
-                               "; rows must be in the order of time (sort=true sorts them)");
+                               "; rows must be in the order of time (the option sort=true sorts them)");
     }
     if (!options_.sort || std::is_sorted(dates.begin(), dates.end(), std::less_equal<>())) return;
     std::vector<size_t> order(dates.size());

@@ -27,14 +27,16 @@ bool TextLines::next(std::string& line) {
   int c = buffer.sbumpc();
   if (c == std::char_traits<char>::eof()) return false;
   ++number_;
+  offset_ = read_;
   for (; c != std::char_traits<char>::eof() && c != '\n'; c = buffer.sbumpc()) {
     if (c == 0) fail("holds a zero byte; this is a binary file, not text");
     if (line.size() == longest_)
       fail("longer than " + std::to_string(longest_) + " bytes; is this a text file?");
     line.push_back(static_cast<char>(c));
   }
+  read_ += static_cast<int64_t>(line.size()) + 1;
   if (!line.empty() && line.back() == '\r') line.pop_back();
-  if (number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+  if (number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3), offset_ = 3;
   return true;
 }
 

@@ -25,7 +25,8 @@ using Json = nlohmann::ordered_json;
 //          prompt_places [B,T] bool (tokens whose place a learned prompt takes).
 // Outputs: logits, hidden [B,T,D], pooled [B,D], embedding [B,D], boxes, masks, forecast [B,H,C], audio;
 //          start_logits and end_logits [B,T] (an answer's span);
-//          distribution.{weight,df,loc,scale} [B,H,C,K] (a mixture of K Student-t) beside a forecast.
+//          distribution.{weight,df,loc,scale} [B,H,C,K] (a mixture of K Student-t; without df: normal) or
+//          distribution.{weight,total_count,logits} [B,H,C,K] (of K negative binomials, for counts) beside a forecast.
 using Tensors = std::map<std::string, at::Tensor>;
 
 // The tensor of that name, or an undefined one.

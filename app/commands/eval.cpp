@@ -14,6 +14,7 @@
 #include "app/engine/evaluation_cache.h"
 #include "app/engine/evaluator.h"
 #include "app/files.h"
+#include "app/report/baselines.h"
 #include "app/report/evaluation_table.h"
 #include "app/report/figures.h"
 #include "app/report/progress.h"
@@ -69,7 +70,7 @@ std::string figures_text(const Json& metrics, const std::string& group = "") {
   std::string text;
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = group + key;
-    if (name == "samples") continue;
+    if (name == "samples" || name == "naive") continue;  // the naive forecasts stand beside the network: baselines_text()
     if (value.is_object()) {
       text += figures_text(value, name + ".");
       continue;
@@ -87,6 +88,12 @@ struct Network {
   double load_seconds = 0;
 };
 
+void check_task_options(const Task& task, const Options& options) {
+  if (!options.metrics.empty() && task.name() != "seq2seq" && task.name() != "repair")
+    throw UsageError("--metrics is for --task seq2seq, repair and score; task " + task.name() + " has its own figures");
+  check_options(task, data_options(options).options);
+}
+
 Network load(const std::string& spec, const Options& options, const Common& common) {
   const auto start = std::chrono::steady_clock::now();
   BundleOptions wanted;
@@ -94,9 +101,13 @@ Network load(const std::string& spec, const Options& options, const Common& comm
   wanted.adapters = options.adapters;
   wanted.allow_missing = options.allow_missing;
   wanted.allow_unexpected = options.allow_unexpected;
-  if (!options.task.empty()) wanted.task = find_task(options.task).head();
+  if (!options.task.empty()) {
+    check_task_options(find_task(options.task), options);
+    wanted.task = find_task(options.task).head();
+  }
   Network network{load_bundle(spec, common.resolved_device(), wanted), nullptr, 0};
   network.task = &find_task(options.task.empty() ? network.bundle.task : options.task);
+  check_task_options(*network.task, options);
   network.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return network;
 }
@@ -110,8 +121,6 @@ Json published(const std::string& spec, const std::string& data_name) {
 Json measure(const std::string& spec, Network& network, const DataSet& set, const Options& options, const Common& common) {
   using Clock = std::chrono::steady_clock;
   if (!on_disk(set.path)) throw UsageError("--data " + set.path + ": no such file or folder");
-  if (!options.metrics.empty() && network.task->name() != "seq2seq" && network.task->name() != "repair")
-    throw UsageError("--metrics is for --task seq2seq, repair and score; task " + network.task->name() + " has its own figures");
   const auto opening = Clock::now();
   const auto data = network.task->open(set.path, network.bundle, data_options(options));
   const double open_seconds = std::chrono::duration<double>(Clock::now() - opening).count();
@@ -147,7 +156,7 @@ int run_one(const Options& options, const Common& common) {
     print_json(document);
     return 0;
   }
-  std::cout << figures_text(document["metrics"]);
+  std::cout << figures_text(document["metrics"]) << baselines_text(document["metrics"]);
   for (const auto& [metric, value] : papers.items()) std::cout << "paper's " << metric << "  " << value << "\n";
   std::cout << document["samples"] << " examples in " << duration_text(document["seconds"].get<double>()) << " (loaded in "
             << duration_text(network.load_seconds) << ")\n";

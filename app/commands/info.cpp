@@ -1,5 +1,6 @@
 // zoo info: what a checkpoint folder, a file of weights or a network of the registry holds.
 #include <iostream>
+#include <optional>
 #include <set>
 
 #include "app/bundle.h"
@@ -22,6 +23,7 @@ struct Subject {
   Json config;  // null for a bare file
   Json load;    // null for a bare file; else what strict loading reports
   Json adapter; // null for a whole network
+  Json tokenizer;  // null where the folder has none
   std::string network, task;
   int64_t parameters = 0;
 };
@@ -106,13 +108,34 @@ void describe_adapter(Subject& subject) {
                      {"targets", targets}, {"whole_tensors", values}, {"parameters", subject.parameters}};
 }
 
+// A tokenizer that cannot be read is told and hides nothing else.
+Json describe_tokenizer(const fs::path& folder) {
+  if (!holds_tokenizer(folder)) return nullptr;
+  Json files = Json::array();
+  for (const auto& name : tokenizers::tokenizer_files()) {
+    if (on_disk(folder / name)) files.push_back(name);
+  }
+  try {
+    const auto tokenizer = tokenizers::load(folder);
+    Json special = Json::object();
+    const std::pair<const char*, std::optional<int64_t>> ids[] = {{"pad", tokenizer->pad_id()}, {"bos", tokenizer->bos_id()}, {"eos", tokenizer->eos_id()},
+        {"unk", tokenizer->unk_id()}, {"cls", tokenizer->cls_id()}, {"sep", tokenizer->sep_id()}, {"mask", tokenizer->mask_id()}};
+    for (const auto& [name, id] : ids) {
+      if (id) special[name] = *id;
+    }
+    return {{"files", files}, {"tokens", tokenizer->vocab_size()}, {"special", special}};
+  } catch (const std::exception& error) {
+    return {{"files", files}, {"error", error.what()}};
+  }
+}
+
 Subject from_network(const std::string& spec) {
   const Bundle bundle = [&] {
     BundleOptions options;
     options.for_training = true;
     return load_bundle(spec, at::kCPU, options);
   }();
-  Subject subject{spec, {}, {}, {}, bundle.config, Json(), Json(), bundle.entry->name, bundle.task, parameter_count(*bundle.model)};
+  Subject subject{spec, {}, {}, {}, bundle.config, Json(), Json(), Json(), bundle.entry->name, bundle.task, parameter_count(*bundle.model)};
   for (const auto& [name, tensor] : weights::state_dict(*bundle.model, /*with_aliases=*/false)) {
     subject.tensors.push_back({name, weights::dtype_name(tensor.scalar_type()), tensor.sizes().vec(), tensor.nbytes(), ""});
   }
@@ -128,6 +151,7 @@ Subject examine(const std::string& name) {
     read_files(subject, name);
     return subject;
   }
+  subject.tokenizer = describe_tokenizer(name);
   if (weights::is_adapter_folder(name)) {
     describe_adapter(subject);
     const auto file = fs::path(name) / "adapter_model.safetensors";
@@ -172,6 +196,7 @@ Json document(const Subject& subject) {
                  {"metadata", subject.metadata}});
   if (!subject.adapter.is_null()) result["adapter"] = subject.adapter;
   if (!subject.config.is_null()) result["config"] = subject.config;
+  if (!subject.tokenizer.is_null()) result["tokenizer"] = subject.tokenizer;
   if (!subject.load.is_null()) result["load"] = subject.load;
   result["tensors"] = tensors;
   return result;
@@ -195,6 +220,7 @@ void print_text(const Subject& subject) {
   std::cout << subject.name << "\n";
   for (const auto& file : subject.files) std::cout << "  file     " << file.string() << "\n";
   if (!subject.network.empty()) std::cout << "  network  " << subject.network << ", task " << subject.task << "\n";
+  if (!subject.tokenizer.is_null()) std::cout << "  tokenizer " << subject.tokenizer.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
   for (const auto& [key, value] : subject.metadata) {
     std::cout << "  metadata " << key << ": " << (value.size() > 200 ? value.substr(0, 197) + "..." : value) << "\n";
   }

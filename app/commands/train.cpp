@@ -9,11 +9,14 @@
 #include <iostream>
 
 #include "app/cli.h"
+#include "app/engine/checkpoints.h"
 #include "app/engine/launcher.h"
 #include "app/engine/ranks.h"
 #include "app/engine/seeds.h"
 #include "app/engine/trainer.h"
+#include "app/files.h"
 #include "app/machine.h"
+#include "app/report/baselines.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -26,7 +29,7 @@ constexpr const char* kExamples =
     "  zoo train recipes/fashion_mnist_cct.json --set epochs=3 --set optimizer.lr=5e-4 --out runs/short\n"
     "  zoo train --model vit:tiny --task image_classification --data photos/ --epochs 5 --lr 1e-3 --out runs/photos\n"
     "  zoo train --resume runs/fashion\n"
-    "  zoo train recipes/fashion_mnist_cct.json --seeds 1,2,3 --out runs/fashion_seeds\n"
+    "  zoo train recipes/fashion_mnist_cct.json --seeds 1,2,3 --out runs/fashion_seeds     (to go on: --resume runs/fashion_seeds)\n"
     "  zoo train --model my_checkpoint/ --task text_classification --data reviews/ --reinit-head --out runs/reviews\n";
 
 // A plain flag and the recipe key that it sets.
@@ -37,6 +40,7 @@ constexpr Flag kFlags[] = {
     {"--model", "model", "checkpoint folder, or name:variant for fresh weights (zoo list)"},
     {"--task", "task", "what to learn, e.g. image_classification"},
     {"--data", "data", "folder or file to learn from"},
+    {"--tokenizer", "tokenizer", "for fresh weights: folder or file of a tokenizer, or {\"train\": \"unigram\", \"vocab_size\": 8000} to make one"},
     {"--eval-data", "eval_data", "folder or file for the measurement at the end (default: --data)"},
     {"--eval-split", "eval_split", "its split (default: test, if there is one)"},
     {"--validation-split", "validation_split", "split that chooses the checkpoint"},
@@ -46,10 +50,10 @@ constexpr Flag kFlags[] = {
     {"--accumulate", "accumulate", "batches whose gradients make one step"},
     {"--max-steps", "max_steps", "stop after so many steps"},
     {"--max-minutes", "max_minutes", "stop after so many minutes"},
-    {"--optimizer", "optimizer.name", "adamw or sgd"},
+    {"--optimizer", "optimizer.name", "adamw, adam, sgd, adafactor or lion"},
     {"--lr", "optimizer.lr", "peak learning rate"},
     {"--weight-decay", "optimizer.weight_decay", "on tensors of two or more axes"},
-    {"--schedule", "schedule.name", "constant, linear or cosine"},
+    {"--schedule", "schedule.name", "constant, linear, cosine, cosine_restarts, polynomial, wsd, step, exponential, inverse_sqrt, one_cycle or plateau"},
     {"--warmup-share", "schedule.warmup_share", "share of the steps in which the rate rises"},
     {"--clip-norm", "clip_norm", "limit of the gradients' norm; 0: none"},
     {"--label-smoothing", "label_smoothing", "0 to below 1"},
@@ -68,6 +72,7 @@ struct Arguments {
 Json starting_recipe(const Arguments& arguments) {
   if (!arguments.recipe.empty()) return load_recipe_file(find_recipe(arguments.recipe));
   if (!arguments.resume.empty() && RunFolder::begun(arguments.resume)) return load_recipe_file(std::filesystem::path(arguments.resume) / "recipe.json");
+  if (!arguments.resume.empty() && SeedSeries::begun(arguments.resume)) return write_recipe(SeedSeries::read(arguments.resume).recipe);
   return Json::object();
 }
 
@@ -89,7 +94,7 @@ void print_summary(const Json& result) {
     if (value.is_number()) std::cout << name << "  " << (value.is_number_float() ? fixed_text(value.get<double>(), 4) : value.dump()) << "\n";
   }
   const std::string out = result.at("out");
-  std::cout << "measured on  " << result.at("evaluated_on").get<std::string>() << "\ntraining took  " << duration_text(result.at("seconds").get<double>())
+  std::cout << baselines_text(result.at("metrics")) << "measured on  " << result.at("evaluated_on").get<std::string>() << "\ntraining took  " << duration_text(result.at("seconds").get<double>())
             << "\ncheckpoint  " << out << "\nreport  " << out << "/report.html\n";
 }
 
@@ -110,14 +115,34 @@ std::string folder_of(const Arguments& arguments) {
   return out;
 }
 
-void check_processes(const Arguments& arguments, const std::optional<Place>& place) {
-  if ((arguments.processes > 1 || place) && !arguments.seeds.empty()) {
-    throw UsageError("--seeds trains one after the other in one process: leave it away with several processes (--seed and --out for each)");
+void check_processes(int processes, bool seeds, const std::optional<Place>& place) {
+  if (!place) return;
+  if (seeds && place->launcher != "zoo") {
+    throw UsageError("--seeds starts the processes of each seed itself (--processes N), but " + place->launcher +
+                     " has started these: give each seed a run of its own there (--seed and --out)");
   }
-  if (arguments.processes > 1 && place && place->size != arguments.processes) {
-    throw UsageError("--processes " + std::to_string(arguments.processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
+  if (processes > 1 && place->size != processes) {
+    throw UsageError("--processes " + std::to_string(processes) + ", but " + place->launcher + " has started " + std::to_string(place->size) +
                      ": with a launcher, leave --processes away");
   }
+}
+
+// The seeds that were asked for, or that the folder to resume was begun with; none: one training.
+std::vector<uint64_t> seeds_of(const Arguments& arguments) {
+  if (!arguments.seeds.empty()) return parse_seeds(arguments.seeds);
+  const bool begun = !arguments.resume.empty() && !RunFolder::begun(arguments.resume) && SeedSeries::begun(arguments.resume);
+  return begun ? SeedSeries::read(arguments.resume).seeds : std::vector<uint64_t>();
+}
+
+// Several seeds go on with as many processes as they were begun with: their batches would be others.
+int processes_of(const Arguments& arguments, const CLI::App& command) {
+  if (arguments.resume.empty() || !SeedSeries::begun(arguments.resume)) return arguments.processes;
+  const int begun = SeedSeries::read(arguments.resume).processes;
+  if (command.get_option("--processes")->count() > 0 && arguments.processes != begun) {
+    throw UsageError("--processes is " + std::to_string(arguments.processes) + ", but the training in " + arguments.resume + " was begun with " +
+                     std::to_string(begun) + ": its batches would be others (leave --processes away)");
+  }
+  return begun;
 }
 
 // One of several processes: the first of them talks, and those of one machine share its cores.
@@ -133,27 +158,66 @@ Place prepare(const Place& place, const Common& common) {
   return place;
 }
 
+// Of a process that works for one of several seeds.
+constexpr const char* kSeedVariable = "ZOO_LAUNCHED_SEED";
+
+std::optional<uint64_t> launched_seed(const std::optional<Place>& place) {
+  const char* seed = place && place->launcher == "zoo" ? std::getenv(kSeedVariable) : nullptr;
+  return seed ? std::optional(parse_seeds(seed).front()) : std::nullopt;
+}
+
+// One seed in processes of its own, which read this command line again.
+TrainingResult launch_seed(const Recipe& recipe, const std::filesystem::path& folder, RunFolder::Start start, int processes) {
+  if (start == RunFolder::Start::resume && RunFolder::finished(folder)) return train(recipe, folder, at::kCPU, start);  // only looks
+  const Launched ended = launch_processes(processes, {{kSeedVariable, std::to_string(recipe.seed)}});
+  if (ended.code == 0) return {read_json(folder / "results.json"), ended.interrupted};
+  if (ended.interrupted) {
+    const auto saved = list_checkpoints(folder);
+    const int64_t steps = saved.empty() ? 0 : std::stoll(saved.back().filename().string().substr(5));  // step-00000120
+    return {{{"interrupted", true}, {"steps", steps}}, true};
+  }
+  const std::string what = "its processes ended with exit code " + std::to_string(ended.code) + " (what they said stands above)";
+  if (ended.code == 2) throw UsageError("seed " + std::to_string(recipe.seed) + ": " + what);
+  throw std::runtime_error(what);
+}
+
+int report(const TrainingResult& result, const Common& common) {
+  const bool several = result.json.contains("seeds");
+  if (common.json) print_json(result.json);
+  else if (several) print_seeds(result.json);
+  else if (!result.interrupted) print_summary(result.json);
+  if (!result.interrupted) return result.json.value("failed", 0) > 0 ? 1 : 0;
+  spdlog::error("interrupted after step {}{}; to go on: {}", result.json.at("steps").get<int64_t>(),
+                several ? " of seed " + result.json.at("runs").back().at("seed").dump() : "", result.json.at("resume").get<std::string>());
+  return 1;
+}
+
+void refuse_unbegun(const Arguments& arguments, const std::string& out) {
+  if (arguments.resume.empty() || !arguments.recipe.empty() || !arguments.flags.at("--model").empty()) return;
+  if (RunFolder::begun(out) || SeedSeries::begun(out)) return;
+  throw UsageError("--resume " + out + ": no training was begun there (no recipe.json, and no seeds.json of several seeds); give the recipe to begin one");
+}
+
 int run(const Arguments& arguments, const CLI::App& command, const Common& common) {
   const std::string out = folder_of(arguments);
-  if (!arguments.resume.empty() && arguments.recipe.empty() && arguments.flags.at("--model").empty() && !RunFolder::begun(out)) {
-    throw UsageError("--resume " + out + ": no training was begun there (no recipe.json); give the recipe to begin one");
-  }
+  refuse_unbegun(arguments, out);
   const Recipe recipe = read_recipe(assemble(arguments, command, common));
   const auto start = !arguments.resume.empty() ? RunFolder::Start::resume : arguments.overwrite ? RunFolder::Start::overwrite : RunFolder::Start::fresh;
   const auto place = place_from_environment();
-  check_processes(arguments, place);
-  if (arguments.processes > 1 && !place) return launch_processes(arguments.processes);
+  const SeedSeries series{recipe, seeds_of(arguments), processes_of(arguments, command)};
+  check_processes(series.processes, !series.seeds.empty(), place);
+  if (series.processes > 1 && !place) {
+    if (start == RunFolder::Start::resume) require_begun_recipe(recipe, out);  // told once, not by every process
+    if (series.seeds.empty()) return launch_processes(series.processes).code;
+    return report(train_seeds(series, out, start, [&](const auto&... of_seed) { return launch_seed(of_seed..., series.processes); }), common);
+  }
   const auto ranks = place ? std::make_unique<Ranks>(prepare(*place, common)) : std::make_unique<Ranks>();
   const auto device = ranks->device(common.resolved_device());
   const auto once = [&](const Recipe& one, const std::filesystem::path& folder, RunFolder::Start how) { return train(one, folder, device, how, *ranks); };
-  const auto result = arguments.seeds.empty() ? once(recipe, out, start) : train_seeds(recipe, parse_seeds(arguments.seeds), out, start, once);
+  if (const auto seed = launched_seed(place)) return train_seed(recipe, *seed, out, start, once).interrupted ? 1 : 0;
+  const auto result = series.seeds.empty() ? once(recipe, out, start) : train_seeds(series, out, start, once);
   if (!ranks->first()) return result.interrupted ? 1 : 0;
-  if (common.json) print_json(result.json);
-  else if (!arguments.seeds.empty()) print_seeds(result.json);
-  else if (!result.interrupted) print_summary(result.json);
-  if (!result.interrupted) return result.json.value("failed", 0) > 0 ? 1 : 0;
-  spdlog::error("interrupted after step {}; to go on: {}", result.json.at("steps").get<int64_t>(), result.json.at("resume").get<std::string>());
-  return 1;
+  return report(result, common);
 }
 
 Action declare(CLI::App& command, Common& common) {

@@ -20,13 +20,15 @@ Heartbeat::Heartbeat(c10::intrusive_ptr<c10d::Store> store, const Place& place)
   thread_ = std::thread([this] { run(); });
 }
 
-Heartbeat::~Heartbeat() {
+Heartbeat::~Heartbeat() { stop(); }
+
+void Heartbeat::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 // A beat is "<number> <last word>": one key for each rank, so that one request fetches everything.
@@ -143,6 +145,20 @@ void Heartbeat::leave(const std::string& reason, bool second_hand) {
 bool Heartbeat::failed() const {
   const std::lock_guard lock(mutex_);
   return last_word_.size() > 1;  // "." is a leave in peace
+}
+
+void Heartbeat::part() {
+  stop();
+  if (place_.store_is_hosted || failed()) return;
+  const auto key = [](int rank) { return "zoo/gone/" + std::to_string(rank); };
+  try {
+    if (place_.rank > 0) return store_->set(key(place_.rank), heartbeat_detail::bytes("."));
+    const auto end = Clock::now() + std::chrono::seconds(2);
+    for (int rank = 1; rank < place_.size; ++rank)
+      while (others_[static_cast<size_t>(rank)].reason == "." && !store_->check({key(rank)}) && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  } catch (const std::exception&) {
+    // The store is gone: nobody is left who would need it.
+  }
 }
 
 void Heartbeat::wait_for_others(std::chrono::seconds patience) {

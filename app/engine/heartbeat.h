@@ -31,6 +31,9 @@ class Heartbeat {
   bool failed() const;
   // Waits until all others have said goodbye or are silent.
   void wait_for_others(std::chrono::seconds patience);
+  // The last use of the store: the rank that keeps it waits a little until the others need it no more, so that none of them meets a
+  // closed connection.
+  void part();
 
  private:
   struct Other {
@@ -40,6 +43,7 @@ class Heartbeat {
     std::string reason;  // "!..." at first hand, "?..." at second hand
   };
   void run();
+  void stop();
   void exchange();  // one beat out, everybody's in
   void judge();
   std::string silent(std::chrono::steady_clock::duration limit) const;  // with mutex_ held

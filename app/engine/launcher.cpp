@@ -47,11 +47,12 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
   return list;
 }
 
-std::vector<std::string> environment_of(int rank, int count, uint16_t port) {
-  std::map<std::string, std::string> variables;
+using Variables = std::map<std::string, std::string>;
+
+std::vector<std::string> environment_of(Variables variables, int rank, int count, uint16_t port) {
   for (char** line = environ; *line; ++line) {
     const char* equals = std::strchr(*line, '=');
-    if (equals) variables[std::string(*line, static_cast<size_t>(equals - *line))] = equals + 1;
+    if (equals) variables.try_emplace(std::string(*line, static_cast<size_t>(equals - *line)), equals + 1);
   }
   variables["RANK"] = variables["LOCAL_RANK"] = std::to_string(rank);
   variables["WORLD_SIZE"] = variables["LOCAL_WORLD_SIZE"] = std::to_string(count);
@@ -71,9 +72,9 @@ struct Child {
 };
 
 // Between fork and exec only calls that are safe there; everything else is made ready before.
-pid_t start(int rank, int count, uint16_t port, const sigset_t& mask) {
+pid_t start(const Variables& extra, int rank, int count, uint16_t port, const sigset_t& mask) {
   static const std::string program = program_path().string();
-  std::vector<std::string> words = own_words(), variables = environment_of(rank, count, port);
+  std::vector<std::string> words = own_words(), variables = environment_of(extra, rank, count, port);
   const auto arguments = pointers(words), environment = pointers(variables);
   const pid_t parent = getpid();
   const pid_t child = fork();
@@ -98,7 +99,7 @@ std::string ending(int status) {
 
 class Family {
  public:
-  explicit Family(int count) : children_(static_cast<size_t>(count)) {
+  Family(int count, Variables variables) : variables_(std::move(variables)), children_(static_cast<size_t>(count)) {
     sigemptyset(&signals_);
     for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&signals_, signal);
     sigprocmask(SIG_BLOCK, &signals_, &before_);  // before the store's threads begin, so that none of them takes the signals
@@ -113,10 +114,10 @@ class Family {
     sigprocmask(SIG_SETMASK, &before_, nullptr);
   }
 
-  int run() {
+  Launched run() {
     const StoreHost store;
     for (size_t rank = 0; rank < children_.size(); ++rank) {
-      children_[rank].process = start(static_cast<int>(rank), static_cast<int>(children_.size()), store.port(), before_);
+      children_[rank].process = start(variables_, static_cast<int>(rank), static_cast<int>(children_.size()), store.port(), before_);
     }
     while (running() > 0) {
       const timespec second{1, 0};
@@ -128,7 +129,7 @@ class Family {
       collect();
       end_the_others();
     }
-    return verdict();
+    return {verdict(), interrupted_};
   }
 
  private:
@@ -172,6 +173,7 @@ class Family {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
   }
 
+  const Variables variables_;
   sigset_t signals_{}, before_{};
   std::vector<Child> children_;
   std::optional<size_t> failed_;
@@ -181,6 +183,6 @@ class Family {
 
 }  // namespace launcher_detail
 
-int launch_processes(int count) { return launcher_detail::Family(count).run(); }
+Launched launch_processes(int count, const std::map<std::string, std::string>& variables) { return launcher_detail::Family(count, variables).run(); }
 
 }  // namespace zoo::app

@@ -109,7 +109,7 @@ Place pmi(const Variables& from) {
   place.launcher = "mpiexec";
   read_ranks(place, from, "PMI_RANK", "PMI_SIZE");
   read_local(place, from, "MPI_LOCALRANKID", "MPI_LOCALNRANKS");
-  read_meeting_point(place, from, "", from.text("PMI_PORT") + from.text("PMI_ID"));
+  read_meeting_point(place, from, "", from.text("PMI_PORT"));  // PMI_ID is the process's own
   return place;
 }
 

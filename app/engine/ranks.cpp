@@ -122,6 +122,7 @@ Ranks::~Ranks() {
   if (group_->heartbeat->failed()) group_->process_group.reset();
   leave("");
   group_->heartbeat->wait_for_others(std::chrono::seconds(60));
+  group_->heartbeat->part();
   group_->process_group.reset();
 }
 

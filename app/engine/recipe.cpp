@@ -285,6 +285,47 @@ Json write_saving(const Saving& saving) {
           {"keep", saving.keep}, {"keep_after", saving.keep_after}};
 }
 
+constexpr const char* kTokenizerForms =
+    "a path, {\"vocab\": FILE, \"merges\": FILE}, or {\"train\": \"unigram\", \"vocab_size\": 8000}";
+
+void read_plan(Section& s, tokenizers::VocabularyPlan& plan) {
+  s.one_of("train", plan.kind, tokenizers::vocabulary_kinds());
+  s.whole("vocab_size", plan.vocab_size, 1);
+  s.real("character_coverage", plan.character_coverage, 0.9, 1.0, /*closed=*/true);
+  s.one_of("normalization", plan.normalization, tokenizers::vocabulary_normalizations());
+  s.whole("min_frequency", plan.min_frequency, 1);
+}
+
+void read_tokenizer(Section& recipe, TokenizerChoice& choice) {
+  const Json* found = recipe.find("tokenizer");
+  if (!found || !found->is_object()) return recipe.text("tokenizer", choice.path);
+  Section s(*found, "tokenizer");
+  choice.trained = s.find("train");
+  if (choice.trained) {
+    read_plan(s, choice.plan);
+  } else {
+    s.text("vocab", choice.vocab);
+    s.text("merges", choice.merges);
+    if (choice.vocab.empty() || choice.merges.empty()) recipe.wrong("tokenizer", *found, kTokenizerForms);
+  }
+  s.finish();
+}
+
+Json write_tokenizer(const TokenizerChoice& choice) {
+  const auto& plan = choice.plan;
+  if (!choice.vocab.empty()) return {{"vocab", choice.vocab}, {"merges", choice.merges}};
+  if (!choice.trained) return choice.path;
+  return {{"train", plan.kind}, {"vocab_size", plan.vocab_size}, {"character_coverage", plan.character_coverage},
+          {"normalization", plan.normalization}, {"min_frequency", plan.min_frequency}};
+}
+
+void read_best(const Json& json, BestChoice& best) {
+  Section s(json, "best");
+  s.text("metric", best.metric);
+  s.one_of("mode", best.mode, {"", "max", "min"});
+  s.finish();
+}
+
 void read_sources(Section& s, Recipe& r) {
   s.text("model", r.model);
   s.text("task", r.task);
@@ -307,6 +348,8 @@ void read_sources(Section& s, Recipe& r) {
   Json options = Json::object();
   s.object("options", options);
   for (const auto& [key, value] : options.items()) r.options[key] = value;
+  s.object("eval_options", r.eval_options);
+  read_tokenizer(s, r.tokenizer);
   s.flag("reinit_head", r.reinit_head);
 }
 
@@ -326,7 +369,9 @@ Recipe read_recipe(const Json& json) {
   if (const Json* optimizer = s.find("optimizer")) d::read_optimizer(*optimizer, r.optimizer);
   if (const Json* schedule = s.find("schedule")) d::read_schedule(*schedule, r.schedule);
   d::read_step(s, r);
+  s.flag("group_by_length", r.group_by_length);
   s.whole("eval_every", r.eval_every, 1);
+  if (const Json* best = s.find("best")) d::read_best(*best, r.best);
   if (const Json* stopping = s.find("early_stopping")) d::read_early_stopping(*stopping, r.early_stopping);
   if (const Json* saving = s.find("checkpoint")) d::read_saving(*saving, r.checkpoint);
   s.whole("workers", r.workers, 0);
@@ -338,6 +383,9 @@ Recipe read_recipe(const Json& json) {
   }
   if (!r.validation_split.empty() && r.validation_share > 0.0) {
     throw UsageError("recipe: give validation_split or validation_share, not both");
+  }
+  if (!r.best.metric.empty() && r.validation_split.empty() && r.validation_share == 0.0) {
+    throw UsageError("recipe: best needs validation examples (validation_split or validation_share)");
   }
   if (r.early_stopping.patience > 0 && r.validation_split.empty() && r.validation_share == 0.0) {
     throw UsageError("recipe: early_stopping needs validation examples (validation_split or validation_share)");
@@ -353,11 +401,11 @@ Json write_recipe(const Recipe& r) {
   Json json = {{"description", r.description}, {"model", r.model}, {"task", r.task}, {"data", r.data}, {"train_split", r.train_split},
           {"eval_data", r.eval_data}, {"eval_split", r.eval_split}, {"validation_split", r.validation_split},
           {"validation_share", r.validation_share}, {"config", r.config}, {"preprocess", r.preprocess},
-          {"augment", r.augment}, {"options", r.options}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
+          {"augment", r.augment}, {"options", r.options}, {"eval_options", r.eval_options}, {"tokenizer", d::write_tokenizer(r.tokenizer)}, {"reinit_head", r.reinit_head}, {"epochs", r.epochs},
           {"batch_size", r.batch_size}, {"accumulate", r.accumulate}, {"max_steps", r.max_steps}, {"max_minutes", r.max_minutes},
           {"peft", write_peft(r.peft)}, {"optimizer", d::write_optimizer(r.optimizer)},
           {"schedule", d::write_schedule(r.schedule)}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
-          {"eval_every", r.eval_every},
+          {"group_by_length", r.group_by_length}, {"eval_every", r.eval_every}, {"best", {{"metric", r.best.metric}, {"mode", r.best.mode}}},
           {"early_stopping", {{"patience", r.early_stopping.patience}, {"min_delta", r.early_stopping.min_delta}}},
           {"checkpoint", d::write_saving(r.checkpoint)}, {"workers", r.workers}, {"seed", r.seed}};
   d::write_step(r, json);
@@ -384,7 +432,9 @@ void set_in_recipe(Json& recipe, const std::string& assignment) {
   Json* place = &recipe;
   std::string path = assignment.substr(0, equals);
   for (size_t dot; (dot = path.find('.')) != std::string::npos; path = path.substr(dot + 1)) {
+    const bool data = place == &recipe && path.starts_with("data.");
     place = &(*place)[path.substr(0, dot)];
+    if (data && place->is_string()) *place = Json{{"path", *place}};  // the short form of the same
     if (!place->is_null() && !place->is_object()) {
       throw UsageError("--set " + assignment.substr(0, 80) + ": '" + path.substr(0, dot) + "' is not an object, so it has no keys");
     }

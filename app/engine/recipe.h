@@ -10,6 +10,7 @@
 #include "app/engine/optimizer.h"
 #include "app/engine/peft.h"
 #include "app/engine/schedule.h"
+#include "app/engine/tokenizer_choice.h"
 #include "models/model.h"
 
 namespace zoo::app {
@@ -28,6 +29,12 @@ struct Saving {
   bool keep_after = false; // also when the training is finished
 };
 
+// Which checkpoint is the best: by which figure of the measurements on the validation examples.
+struct BestChoice {
+  std::string metric;  // empty: the task's primary one
+  std::string mode;    // max, min; empty: as figures of this name are read
+};
+
 struct Recipe {
   std::string description;            // for people
   std::string model, task, data;      // what to train (folder or name:variant), for what, on what
@@ -38,6 +45,8 @@ struct Recipe {
   Json config = Json::object();       // put over the network's config
   Json preprocess = Json::object();   // put over preprocessor_config.json
   Json augment = Json::object(), options = Json::object();  // the task's; keys of "data" beside "path" are options too
+  Json eval_options = Json::object(); // put over `options` for the measurement at the end
+  TokenizerChoice tokenizer;          // of a network with fresh weights
   bool reinit_head = false;           // a checkpoint's head of another class count starts afresh
   int64_t epochs = 10, batch_size = 64, max_steps = 0;  // max_steps 0: epochs decide
   int64_t accumulate = 1;             // batches whose gradients make one step
@@ -53,7 +62,9 @@ struct Recipe {
   bool recompute = false;             // trade time for memory (recompute.h)
   MixingOptions mixing;
   DistillationOptions distillation;
+  bool group_by_length = false;       // batches of examples that are about equally long
   int64_t eval_every = 1;             // epochs
+  BestChoice best;
   EarlyStopping early_stopping;
   Saving checkpoint;
   int64_t workers = 1;                // loader threads

@@ -27,6 +27,29 @@ uint64_t whole(const std::string& word, const std::string& text) {
   return std::stoull(word);
 }
 
+std::string listed(const std::vector<uint64_t>& seeds) {
+  std::string text;
+  for (const uint64_t seed : seeds) text += (text.empty() ? "" : ",") + std::to_string(seed);
+  return text;
+}
+
+// The same recipe and all of its seeds, or more.
+void check_resumed(const SeedSeries& series, const fs::path& out) {
+  if (RunFolder::begun(out)) throw UsageError("--resume " + out.string() + ": holds one training, not those of several seeds (leave --seeds away)");
+  if (!SeedSeries::begun(out)) return;
+  SeedSeries begun = SeedSeries::read(out);
+  for (const uint64_t seed : begun.seeds) {
+    if (std::find(series.seeds.begin(), series.seeds.end(), seed) != series.seeds.end()) continue;
+    throw UsageError("--seeds is " + listed(series.seeds) + ", but the training in " + out.string() + " was begun with " + listed(begun.seeds) +
+                     " (leave --seeds away to go on with these, or name more)");
+  }
+  begun.recipe.seed = series.recipe.seed;
+  std::string text;
+  for (const auto& line : recipe_differences(begun.recipe, series.recipe)) text += "\n  " + line;
+  if (!text.empty()) throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
+                                      "\n(resume without a recipe, which takes the one that was begun)");
+}
+
 // Fresh: nothing there. Overwrite: nothing but what an earlier such training wrote.
 void check_folder(const fs::path& out, RunFolder::Start start) {
   std::error_code error;
@@ -34,7 +57,7 @@ void check_folder(const fs::path& out, RunFolder::Start start) {
   if (!fs::is_directory(out, error)) throw UsageError(out.string() + " is a file; expected a folder for the runs of all seeds");
   for (const auto& item : fs::directory_iterator(out)) {
     const std::string name = item.path().filename().string();
-    const bool ours = name == "summary.json" || name.starts_with("seed-");
+    const bool ours = name == "summary.json" || name == "seeds.json" || name.starts_with("seed-");
     if (start == RunFolder::Start::fresh) throw UsageError(out.string() + " is not empty (--resume goes on with its seeds, --overwrite replaces them)");
     if (!ours) throw UsageError(out.string() + " holds " + name + ", which no training with --seeds wrote; --overwrite does not remove it");
   }
@@ -70,14 +93,36 @@ void save(const fs::path& out, const Json& summary) {
   weights::write_file_atomically(out / "summary.json", summary.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-// A seed whose folder is there goes on, or is finished already; train() knows.
-TrainingResult one_seed(Recipe recipe, uint64_t seed, const fs::path& folder, RunFolder::Start start, const TrainOnce& train_once) {
-  recipe.seed = seed;
-  if (start == RunFolder::Start::overwrite && !on_disk(folder)) start = RunFolder::Start::fresh;
-  return train_once(recipe, folder, start);
+// Before the first seed begins, so that whatever ends it can be resumed.
+void remember(const SeedSeries& series, const fs::path& out) {
+  fs::create_directories(out);
+  const Json json = {{"seeds", series.seeds}, {"processes", series.processes}, {"recipe", write_recipe(series.recipe)}};
+  weights::write_file_atomically(out / "seeds.json", json.dump(2) + "\n");
+}
+
+// A recipe that cannot be begun leaves nothing: the folder is free for a better one.
+void forget_unbegun(const fs::path& out) {
+  std::error_code ignored;
+  for (const auto& item : fs::directory_iterator(out, ignored))
+    if (item.path().filename() != "seeds.json") return;
+  remove_tree(out, ignored);
 }
 
 }  // namespace seeds_detail
+
+bool SeedSeries::begun(const std::filesystem::path& out) { return on_disk(out / "seeds.json"); }
+
+SeedSeries SeedSeries::read(const std::filesystem::path& out) {
+  const auto path = out / "seeds.json";
+  try {
+    const Json json = read_json(path);
+    SeedSeries series{read_recipe(json.at("recipe")), json.at("seeds").get<std::vector<uint64_t>>(), json.at("processes").get<int>()};
+    if (series.processes < 1) throw UsageError("processes is " + std::to_string(series.processes));
+    return series;
+  } catch (const std::exception& error) {
+    throw UsageError(path.string() + ": is not what zoo train --seeds writes (" + error.what() + "); remove it and give --resume the recipe");
+  }
+}
 
 std::vector<uint64_t> parse_seeds(const std::string& text) {
   namespace d = seeds_detail;
@@ -97,34 +142,42 @@ std::vector<uint64_t> parse_seeds(const std::string& text) {
   return seeds;
 }
 
-TrainingResult train_seeds(const Recipe& recipe, const std::vector<uint64_t>& seeds, const std::filesystem::path& out,
-                           RunFolder::Start start, const TrainOnce& train_once) {
+TrainingResult train_seed(Recipe recipe, uint64_t seed, const std::filesystem::path& out, RunFolder::Start start, const TrainOnce& train_once) {
+  const auto folder = out / seeds_detail::name_of(seed);
+  recipe.seed = seed;
+  if (start == RunFolder::Start::overwrite && !on_disk(folder)) start = RunFolder::Start::fresh;
+  return train_once(recipe, folder, start);
+}
+
+TrainingResult train_seeds(const SeedSeries& series, const std::filesystem::path& out, RunFolder::Start start, const TrainOnce& train_once) {
   namespace d = seeds_detail;
   d::check_folder(out, start);
+  if (start == RunFolder::Start::resume) d::check_resumed(series, out);
+  d::remember(series, out);
   Json runs = Json::array();
   TrainingResult result;
-  for (const uint64_t seed : seeds) {
-    const auto folder = out / d::name_of(seed);
-    Json run = {{"seed", seed}, {"out", folder.string()}};
-    spdlog::info("seed {}: {} of {}", seed, runs.size() + 1, seeds.size());
+  for (const uint64_t seed : series.seeds) {
+    Json run = {{"seed", seed}, {"out", (out / d::name_of(seed)).string()}};
+    spdlog::info("seed {}: {} of {}", seed, runs.size() + 1, series.seeds.size());
     try {
-      const TrainingResult one = d::one_seed(recipe, seed, folder, start, train_once);
+      const TrainingResult one = train_seed(series.recipe, seed, out, start, train_once);
       result.interrupted = one.interrupted;
       run.update(one.json);
     } catch (const UsageError&) {
+      d::forget_unbegun(out);
       throw;  // the recipe is wrong, not this seed
     } catch (const std::exception& error) {
       spdlog::error("seed {}: {}", seed, error.what());
       run["error"] = error.what();
     }
     runs.push_back(std::move(run));
-    result.json = d::summary_of(out, seeds, runs);
+    result.json = d::summary_of(out, series.seeds, runs);
     d::save(out, result.json);
     if (result.interrupted) break;
   }
   if (result.interrupted) {
     result.json["steps"] = runs.back().value("steps", int64_t{0});
-    result.json["resume"] = "the same command with --resume " + out.string() + " in place of --out";
+    result.json["resume"] = "zoo train --resume " + out.string();
   }
   return result;
 }

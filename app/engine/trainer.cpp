@@ -19,12 +19,14 @@
 #include "app/engine/training_step.h"
 #include "app/files.h"
 #include "app/machine.h"
+#include "app/report/figures.h"
 #include "app/report/memory.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/report/training_report.h"
 #include "app/tasks/text_batches.h"
 #include "data/loader.h"
+#include "models/names.h"
 #include "weights/files.h"
 
 namespace zoo::app {
@@ -100,11 +102,19 @@ class Training {
     return {recipe_.batch_size, static_cast<int>(recipe_.workers), title, subset, &ranks_};
   }
 
+  void prepare_tokenizer();
+  void check_choice();
+  // What chooses the checkpoint: the recipe's "best", else the task's.
+  std::string chosen_by() const { return recipe_.best.metric.empty() ? setup_.task->primary_metric() : recipe_.best.metric; }
+  bool higher_is_better() const;
+  double figure_of(const Evaluation& measured) const;
+
   void train_epoch();
   void take_step(data::Loader& loader, int64_t batches);
   void log_step(double lr, double gradient_norm);
   void finish_epoch(double seconds);
   void measure_epoch(EpochLog& line, bool last);
+  Evaluation measure_validation();
   bool better(double figure);  // than the best so far
   void save_best();
   void save_state();
@@ -142,8 +152,40 @@ double Training::learning_rate() const {
   return position_.plateau.apply(recipe_.schedule, recipe_.schedule.at(position_.step, total_steps(), recipe_.optimizer.lr, steps_per_epoch_));
 }
 
+bool Training::higher_is_better() const {
+  if (!recipe_.best.mode.empty()) return recipe_.best.mode == "max";
+  return recipe_.best.metric.empty() ? setup_.task->higher_is_better() : app::better(recipe_.best.metric) != Better::lower;
+}
+
+double Training::figure_of(const Evaluation& measured) const {
+  if (const auto value = figure(measured.metrics, chosen_by())) return *value;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : flat_figures(measured.metrics)) names.push_back(name);
+  throw UsageError("recipe: best.metric is '" + chosen_by() + "', which the measurements do not have; expected one of " + join(names) +
+                   " (options.metrics adds figures of written texts)");
+}
+
+// The recipe is written first: a run that was killed while it made its vocabulary can go on.
+void Training::prepare_tokenizer() {
+  if (recipe_.tokenizer.empty()) return;
+  if (ranks_.first()) {
+    weights::write_file_atomically(path_ / "recipe.json", write_recipe(recipe_).dump(2) + "\n");
+    app::prepare_tokenizer(recipe_, path_);
+  }
+  ranks_.barrier();
+}
+
+// One example shows what measurements hold: a figure that is not among them is told now and not after the first epoch.
+void Training::check_choice() {
+  if (recipe_.best.metric.empty()) return;
+  const std::array<int64_t, 1> one = {setup_.validation_indices.empty() ? 0 : setup_.validation_indices.front()};
+  figure_of(evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", one)));
+}
+
 void Training::begin() {
-  setup_ = open_training(recipe_, device_);
+  prepare_tokenizer();
+  setup_ = open_training(recipe_, device_, path_);
+  check_choice();
   step_ = std::make_unique<TrainingStep>(recipe_, *setup_.task, setup_.bundle, ranks_);
   const auto examples = static_cast<int64_t>(setup_.train_indices.size());
   steps_per_epoch_ = (examples + examples_per_step() - 1) / examples_per_step();
@@ -276,6 +318,7 @@ void Training::train_epoch() {
   auto order = setup_.train_indices;
   const uint64_t seed = epoch_seed(recipe_.seed, position_.epoch);
   shuffle(order, seed);
+  if (recipe_.group_by_length) group_by_length(order, *setup_.data, examples_per_batch(), seed);
   const auto total = static_cast<int64_t>(order.size()), size = examples_per_batch();
   const auto indices = [&](int64_t number) { return std::span(order).subspan(number * size, std::min(size, total - number * size)); };
   const int64_t done = position_.batches;  // in an earlier sitting
@@ -305,13 +348,13 @@ void Training::finish_epoch(double seconds) {
   measure_epoch(line, position_.done);
   const int64_t patience = recipe_.early_stopping.patience;
   if (patience > 0 && position_.worse >= patience && !position_.done) {
-    spdlog::info("no better {} in {} measurements: stopping early", setup_.task->primary_metric(), patience);
+    spdlog::info("no better {} in {} measurements: stopping early", chosen_by(), patience);
     position_.done = true;
   }
   if (log_) log_->add(line);
   std::string text = "epoch " + std::to_string(line.epoch) + ": loss " + fixed_text(line.train_loss, 4);
   if (!line.validation.is_null()) {
-    text += ", validation " + setup_.task->primary_metric() + " " + fixed_text(line.validation.at(setup_.task->primary_metric()).get<double>(), 4);
+    text += ", validation " + chosen_by() + " " + fixed_text(figure(line.validation, chosen_by()).value(), 4);
   }
   spdlog::info("{}, {}", text, duration_text(seconds));
   const bool due = position_.done || (recipe_.checkpoint.every_epochs > 0 && position_.epoch % recipe_.checkpoint.every_epochs == 0);
@@ -323,20 +366,24 @@ void Training::finish_epoch(double seconds) {
 
 void Training::measure_epoch(EpochLog& line, bool last) {
   share_buffers();
-  const AveragedWeights averaged(step_->average());
   if (!setup_.validates()) {
     position_.best_epoch = position_.epoch;
     return save_best();
   }
   if (position_.epoch % recipe_.eval_every != 0 && !last) return;
-  const Evaluation measured = evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
+  const Evaluation measured = measure_validation();
   line.validation = measured.metrics;
-  if (better(measured.metrics.at(setup_.task->primary_metric()).get<double>())) save_best();
+  if (better(figure_of(measured))) save_best();
+}
+
+Evaluation Training::measure_validation() {
+  const AveragedWeights averaged(step_->average());
+  return evaluate(*setup_.task, setup_.bundle, setup_.validation(), evaluation("", setup_.validation_indices));
 }
 
 bool Training::better(double figure) {
-  position_.plateau.observe(recipe_.schedule, figure, setup_.task->higher_is_better());
-  const double gain = !position_.best ? 0.0 : setup_.task->higher_is_better() ? figure - *position_.best : *position_.best - figure;
+  position_.plateau.observe(recipe_.schedule, figure, higher_is_better());
+  const double gain = !position_.best ? 0.0 : higher_is_better() ? figure - *position_.best : *position_.best - figure;
   if (position_.best && !(gain > recipe_.early_stopping.min_delta)) {
     ++position_.worse;
     return false;
@@ -349,6 +396,7 @@ bool Training::better(double figure) {
 
 void Training::save_best() {
   if (!folder_) return;
+  const AveragedWeights averaged(step_->average());
   save_bundle(setup_.bundle, path_);
   folder_->keep();
 }
@@ -362,10 +410,7 @@ Evaluation Training::measure_at_end() {
 
 TrainingResult Training::interrupted() {
   save_state();
-  if (!on_disk(path_ / "config.json")) {  // something that runs, at least
-    const AveragedWeights averaged(step_->average());
-    save_best();
-  }
+  if (!on_disk(path_ / "config.json")) save_best();  // something that runs, at least
   const std::string out = path_.string();
   return {{{"out", out}, {"interrupted", true}, {"steps", position_.step}, {"epochs", position_.epoch - 1}, {"seconds", seconds()},
            {"resume", "zoo train --resume " + out}},
@@ -385,11 +430,11 @@ TrainingResult Training::finished() {
   TrainingResult result;
   result.json = {{"out", path_.string()}, {"epochs", static_cast<int64_t>(log_->history().epochs.size())}, {"steps", position_.step},
                  {"seconds", log_->history().seconds}, {"metrics", metrics},
-                 {"best", {{"epoch", position_.best_epoch}, {"chosen_by", position_.best ? "validation " + setup_.task->primary_metric() : "last epoch"},
+                 {"best", {{"epoch", position_.best_epoch}, {"chosen_by", position_.best ? "validation " + chosen_by() : "last epoch"},
                            {"validation", position_.best ? Json(*position_.best) : Json(nullptr)}}},
                  {"evaluated_on", on_training_data ? "train" : split.empty() ? "evaluation data" : split},
                  {"samples", final.samples}, {"interrupted", false}};
-  write_training_report(path_, {recipe_, setup_.bundle, log_->history(), final, *setup_.eval_data, result.json, setup_.task->primary_metric()});
+  write_training_report(path_, {recipe_, setup_.bundle, log_->history(), final, *setup_.eval_data, result.json, chosen_by()});
   weights::write_file_atomically(path_ / "results.json", result.json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   if (!recipe_.checkpoint.keep_after) remove_checkpoints(path_);
   folder_->finish();
@@ -425,21 +470,24 @@ void collect_differences(const Json& begun, const Json& now, const std::string& 
 
 }  // namespace trainer_detail
 
-std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run) {
+std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe) {
   std::vector<std::string> lines;
-  // Read as a recipe first, so that defaults count as what they are.
-  trainer_detail::collect_differences(write_recipe(read_recipe(read_json(run / "recipe.json"))), write_recipe(recipe), "", lines);
+  trainer_detail::collect_differences(write_recipe(begun), write_recipe(recipe), "", lines);
   return lines;
+}
+
+void require_begun_recipe(const Recipe& recipe, const std::filesystem::path& out) {
+  if (!RunFolder::begun(out)) return;
+  std::string text;
+  for (const auto& line : recipe_differences(read_recipe(read_json(out / "recipe.json")), recipe)) text += "\n  " + line;
+  if (text.empty()) return;
+  throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
+                   "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
 }
 
 TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start, const Ranks& ranks) {
   if (start == RunFolder::Start::resume && RunFolder::begun(out)) {
-    std::string text;
-    for (const auto& line : differences_from_begun(recipe, out)) text += "\n  " + line;
-    if (!text.empty()) {
-      throw UsageError("--resume " + out.string() + ": the recipe is not the one that was begun there:" + text +
-                       "\n(resume with the same recipe; or begin a new run from its weights with --set model=" + out.string() + " --out ANOTHER)");
-    }
+    require_begun_recipe(recipe, out);
     if (RunFolder::finished(out)) {
       spdlog::info("{} is finished already", out.string());
       return {read_json(out / "results.json"), false};

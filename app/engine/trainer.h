@@ -24,8 +24,10 @@ struct TrainingResult {
 TrainingResult train(const Recipe& recipe, const std::filesystem::path& out, at::Device device, RunFolder::Start start,
                      const Ranks& ranks = Ranks());
 
-// "epochs: 10 -> 20", a line for each key in which the recipe differs from the one that was begun in `run`, apart from keys
-// that change nothing of the result (loader threads, time limit, when to save).
-std::vector<std::string> differences_from_begun(const Recipe& recipe, const std::filesystem::path& run);
+// "epochs: 10 -> 20", a line for each key in which the recipe differs from the one that was begun, apart from keys that change nothing
+// of the result (loader threads, time limit, when to save).
+std::vector<std::string> recipe_differences(const Recipe& begun, const Recipe& recipe);
+// Throws UsageError that shows them when a training was begun in `out` by another recipe.
+void require_begun_recipe(const Recipe& recipe, const std::filesystem::path& out);
 
 }  // namespace zoo::app

@@ -1,11 +1,14 @@
 #include "app/engine/training_setup.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
 
 #include "app/cli.h"
 #include "app/engine/peft.h"
+#include "app/files.h"
+#include "models/registry.h"
 
 namespace zoo::app {
 namespace training_setup_detail {
@@ -27,6 +30,13 @@ DataOptions data_options(const Recipe& recipe, const std::string& split, bool tr
   return options;
 }
 
+void check_task_options(const Task& task, const Recipe& recipe) {
+  Json all = recipe.options;
+  all.update(recipe.eval_options);
+  if (!recipe.augment.empty()) all["augment"] = recipe.augment;
+  check_options(task, all);
+}
+
 // Weights out of a mapped file lie where the file has them; in memory of LibTorch's own they are aligned alike in every run,
 // on which the last bit of a matrix product may depend.
 void own_memory(Model& model) {
@@ -34,7 +44,17 @@ void own_memory(Model& model) {
   for (auto& parameter : model.parameters()) parameter.set_data(parameter.data().clone());
 }
 
-void load_network(TrainingSetup& setup, const Recipe& recipe, at::Device device, const std::vector<std::string>& labels) {
+// A network with fresh weights takes what its recipe's tokenizer says; one from a folder has its own, or none.
+void add_tokenizer(const Recipe& recipe, const std::filesystem::path& run, BundleOptions& options) {
+  if (recipe.tokenizer.empty()) return;
+  options.tokenizer = tokenizer_folder_of(run);
+  if (on_disk(recipe.model)) return;
+  const auto colon = recipe.model.find(':');
+  const Json config = variant_config(entry_of(recipe.model), colon == std::string::npos ? "" : recipe.model.substr(colon + 1));
+  options.config_overrides.update(config_for_tokenizer(*tokenizers::load(options.tokenizer), config, recipe.config));
+}
+
+void load_network(TrainingSetup& setup, const Recipe& recipe, at::Device device, const std::filesystem::path& run, const std::vector<std::string>& labels) {
   at::manual_seed(recipe.seed);
   BundleOptions options;
   options.task = setup.task->head();
@@ -42,6 +62,7 @@ void load_network(TrainingSetup& setup, const Recipe& recipe, at::Device device,
   options.labels = labels;
   options.reinit_head = recipe.reinit_head;
   options.config_overrides = setup.task->config_for(recipe.data, entry_of(recipe.model), data_options(recipe, recipe.train_split, true));
+  add_tokenizer(recipe, run, options);
   for (const auto& [key, value] : recipe.config.items()) options.config_overrides[key] = value;
   options.for_training = true;
   setup.bundle = load_bundle(recipe.model, device, options);
@@ -50,7 +71,7 @@ void load_network(TrainingSetup& setup, const Recipe& recipe, at::Device device,
 }
 
 // The data may name other classes than the network has: then the network is loaded again with a head for them.
-void fit_classes(TrainingSetup& setup, const Recipe& recipe, at::Device device) {
+void fit_classes(TrainingSetup& setup, const Recipe& recipe, at::Device device, const std::filesystem::path& run) {
   const auto labels = setup.data->labels();
   const Bundle& bundle = setup.bundle;
   if (labels.empty() || labels == bundle.labels) return;
@@ -59,7 +80,9 @@ void fit_classes(TrainingSetup& setup, const Recipe& recipe, at::Device device) 
     throw UsageError(recipe.data + ": its classes are not those of " + recipe.model + " (" + std::to_string(labels.size()) + " and " +
                      std::to_string(bundle.labels.size()) + "); --reinit-head trains a new head for them");
   }
-  load_network(setup, recipe, device, labels);
+  auto tokenizer = std::move(setup.bundle.tokenizer);  // the opened data refer to it
+  load_network(setup, recipe, device, run, labels);
+  setup.bundle.tokenizer = std::move(tokenizer);
 }
 
 void choose_validation(TrainingSetup& setup, const Recipe& recipe) {
@@ -91,19 +114,46 @@ bool TrainingSetup::measures_training_data(const Recipe& recipe) const {
   return recipe.eval_data.empty() && eval_data->split() == data->split() && eval_data->size() == data->size();
 }
 
-TrainingSetup open_training(const Recipe& recipe, at::Device device) {
+void group_by_length(std::vector<int64_t>& order, const Dataset& data, int64_t size, uint64_t seed) {
+  const auto total = static_cast<int64_t>(order.size()), window = size * kLengthWindow;
+  const auto longer = [&](int64_t a, int64_t b) { return data.length(a) > data.length(b); };
+  for (int64_t begin = 0; begin < total; begin += window) std::stable_sort(order.begin() + begin, order.begin() + std::min(begin + window, total), longer);
+  std::vector<int64_t> batches(total / size);
+  std::iota(batches.begin(), batches.end(), int64_t{0});
+  shuffle(batches, seed ^ 0xBA7C4u);
+  std::vector<int64_t> grouped;
+  for (const int64_t batch : batches) grouped.insert(grouped.end(), order.begin() + batch * size, order.begin() + (batch + 1) * size);
+  grouped.insert(grouped.end(), order.begin() + static_cast<int64_t>(grouped.size()), order.end());
+  order = std::move(grouped);
+}
+
+void prepare_tokenizer(const Recipe& recipe, const std::filesystem::path& run) {
+  namespace d = training_setup_detail;
+  if (recipe.tokenizer.empty()) return;
+  if (on_disk(recipe.model) && holds_tokenizer(recipe.model)) {
+    throw UsageError("recipe: tokenizer: " + recipe.model + " has a tokenizer of its own, whose ids its weights know; leave the key away (or begin with fresh weights: NAME:VARIANT)");
+  }
+  const Task& task = find_task(recipe.task);
+  d::check_task_options(task, recipe);
+  const auto texts = [&] { return task.training_texts(recipe.data, d::data_options(recipe, recipe.train_split, true)); };
+  place_tokenizer(recipe.tokenizer, entry_of(recipe.model), run, texts);
+}
+
+TrainingSetup open_training(const Recipe& recipe, at::Device device, const std::filesystem::path& run) {
   namespace d = training_setup_detail;
   TrainingSetup setup;
   setup.task = &find_task(recipe.task);
-  d::load_network(setup, recipe, device, {});
+  d::check_task_options(*setup.task, recipe);
+  d::load_network(setup, recipe, device, run, {});
   setup.data = setup.task->open(recipe.data, setup.bundle, d::data_options(recipe, recipe.train_split, true));
   if (setup.data->size() == 0) throw UsageError(recipe.data + ": holds no examples to train on");
-  d::fit_classes(setup, recipe, device);
+  d::fit_classes(setup, recipe, device, run);
   start_adapter(setup.bundle, recipe.peft);
   setup.task->prepare_training(setup.bundle, *setup.data);
   d::choose_validation(setup, recipe);
-  setup.eval_data = setup.task->open(recipe.eval_data.empty() ? recipe.data : recipe.eval_data, setup.bundle,
-                                     d::data_options(recipe, recipe.eval_split, false));
+  DataOptions final = d::data_options(recipe, recipe.eval_split, false);
+  final.options.update(recipe.eval_options);
+  setup.eval_data = setup.task->open(recipe.eval_data.empty() ? recipe.data : recipe.eval_data, setup.bundle, final);
   return setup;
 }
 

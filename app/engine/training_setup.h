@@ -1,5 +1,6 @@
 // TrainingSetup: the network and the data of a recipe, opened and fitted to each other.
 #pragma once
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -21,7 +22,15 @@ struct TrainingSetup {
 };
 
 // Seeds LibTorch's generators with the recipe's seed. Throws UsageError for a recipe that does not fit its data or network.
-TrainingSetup open_training(const Recipe& recipe, at::Device device);
+// `run`: the run's folder, in which prepare_tokenizer() has put the tokenizer that the recipe names.
+TrainingSetup open_training(const Recipe& recipe, at::Device device, const std::filesystem::path& run);
+// Before it, in one process of several.
+void prepare_tokenizer(const Recipe& recipe, const std::filesystem::path& run);
+
+// Examples in the order in which batches of `size` take them, put in batches of about equally long ones: windows of kLengthWindow
+// batches are sorted by length, then the full batches shuffled. A last batch that is not full stays the last.
+constexpr int64_t kLengthWindow = 64;
+void group_by_length(std::vector<int64_t>& order, const Dataset& data, int64_t size, uint64_t seed);
 
 // Fisher-Yates with a generator whose output the C++ standard fixes: the same order on every machine.
 void shuffle(std::vector<int64_t>& values, uint64_t seed);

@@ -18,11 +18,16 @@ std::string error_text(const std::string& message, bool exact) {
   return line.size() <= kMost ? line : line.substr(0, kMost) + " ...";
 }
 
+// Of the figures in groups people need those of the naive forecasts, which say what the others are worth.
+bool is_baseline(const std::string& name) {
+  return (name.starts_with("naive.last.") || name.starts_with("naive.seasonal.")) && (name.ends_with(".mse") || name.ends_with(".mae"));
+}
+
 std::vector<std::string> metrics_of(const Json& results, bool exact) {
   std::vector<std::string> names;
   for (const auto& result : results) {
     for (const auto& [name, value] : flat_figures(result.value("metrics", Json()))) {
-      const bool wanted = name != "samples" && (exact || name.find('.') == std::string::npos);
+      const bool wanted = name != "samples" && (exact || name.find('.') == std::string::npos || is_baseline(name));
       if (wanted && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     }
   }

@@ -251,6 +251,9 @@ Tensors from_translations(Model& model, const Tensors& batch) {
 class Denoise : public Task {
  public:
   std::string name() const override { return "denoise"; }
+  std::vector<std::string> option_names() const override {
+    return {"langs", "start_tokens", "keywords", "back_translation", "max_length", "drop", "replace", "insert", "mask", "keyword_weight", "shuffle"};
+  }
   std::string head() const override { return "seq2seq"; }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }

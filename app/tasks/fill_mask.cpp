@@ -73,27 +73,26 @@ std::vector<int64_t> hide_tokens(tokenizers::Encoding& encoding, const Masking& 
 
 class Lines : public Dataset {
  public:
-  Lines(const Bundle& bundle, std::string split, std::vector<std::string> texts, int64_t max_length, bool whole_words)
+  Lines(const Bundle& bundle, std::string split, TextRows texts, int64_t max_length, bool whole_words)
       : split_(std::move(split)),
-        texts_(std::move(texts)),
         pad_(pad_id_of(bundle)),
-        masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size(), whole_words} {
+        masking_{mask_id_of(bundle), tokenizer_of(bundle).vocab_size(), whole_words},
+        texts_(std::move(texts), [&tokenizer = tokenizer_of(bundle), max_length](const auto& lines, const auto&, bool all) {
+          EncodedTexts encoded{encode_texts(tokenizer, lines, {}, max_length), {}, {}};
+          if (all) note_cut_texts(encoded.texts, lines, {}, max_length);
+          return encoded;
+        }) {
     masking_.vocabulary =
         std::min(masking_.vocabulary, bundle.config.value("vocab_size", masking_.vocabulary));
-    encodings_ = encode_texts(tokenizer_of(bundle), texts_, {}, max_length);
-    note_cut_texts(encodings_, texts_, {}, max_length);
   }
-  int64_t size() const override { return static_cast<int64_t>(texts_.size()); }
-  int64_t length(int64_t index) const override { return static_cast<int64_t>(encodings_[index].ids.size()); }
+  int64_t size() const override { return texts_.size(); }
+  int64_t length(int64_t index) const override { return texts_.length(index); }
   std::string split() const override { return split_; }
-  std::string describe(int64_t index) const override { return texts_[index]; }
+  std::string describe(int64_t index) const override { return texts_.rows().row(index).front(); }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t seed) const override {
-    std::vector<tokenizers::Encoding> hidden;
+    std::vector<tokenizers::Encoding> hidden = texts_.of(indices).texts;
     std::vector<std::vector<int64_t>> labels;
-    for (const int64_t index : indices) {
-      hidden.push_back(encodings_[index]);
-      labels.push_back(hide_tokens(hidden.back(), masking_, Dice(seed, index)));
-    }
+    for (size_t row = 0; row < indices.size(); ++row) labels.push_back(hide_tokens(hidden[row], masking_, Dice(seed, indices[row])));
     Tensors batch = pad_encodings(hidden, pad_);
     at::Tensor wanted = at::full(batch.at("tokens").sizes(), kIgnored, at::kLong);  // [B, T]
     for (size_t row = 0; row < labels.size(); ++row)
@@ -105,10 +104,9 @@ class Lines : public Dataset {
 
  private:
   std::string split_;
-  std::vector<std::string> texts_;
   int64_t pad_;
   Masking masking_;
-  std::vector<tokenizers::Encoding> encodings_;
+  RowEncodings texts_;
 };
 
 struct Hidden {
@@ -196,15 +194,19 @@ PredictionForms forms_of(Json predictions) {
 class FillMask : public Task {
  public:
   std::string name() const override { return "fill_mask"; }
+  std::vector<std::string> option_names() const override { return {"max_length", "whole_words", "stream_above_mb"}; }
   std::string primary_metric() const override { return "masked_accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".txt"});
-    return std::make_unique<Lines>(bundle, file.split, read_text_lines(file.path, options.limit),
+    return std::make_unique<Lines>(bundle, file.split, text_line_rows(file.path, options.options, options.limit),
                                    text_limit(bundle, options.options), options.options.value("whole_words", false));
   }
 
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    return read_text_lines(split_file(data, options.split, {".txt"}).path, options.limit);
+  }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& /*options*/) const override {
     const Hidden hidden = hidden_positions(outputs, batch);
     return at::cross_entropy_loss(hidden.logits, hidden.labels);

@@ -12,6 +12,7 @@ namespace forecasting_detail {
 class Forecasting : public Task {
  public:
   std::string name() const override { return "forecasting"; }
+  std::vector<std::string> option_names() const override { return forecast_option_names(); }
   std::string primary_metric() const override { return "mse"; }
   bool higher_is_better() const override { return false; }
   std::unique_ptr<Metrics> metrics(const Bundle& bundle) const override { return forecasting_metrics(bundle); }

@@ -16,7 +16,8 @@ namespace zoo::app {
 namespace fs = std::filesystem;
 namespace forecasting_data_detail {
 
-// The tables that some data set holds at the moment, so that the splits of one file share it.
+// The tables that some data set holds at the moment, so that the splits of one file share it; and the one read last, so that building
+// a network for a file and then opening it reads it once.
 struct Shared {
   fs::path path;
   data::SeriesOptions options;
@@ -25,9 +26,20 @@ struct Shared {
   std::weak_ptr<const data::SeriesTable> table;
 };
 
+// Read with the same options; or with others about columns only, and it has all that are wanted (they are chosen by name afterwards).
+bool serves(const data::SeriesTable& table, data::SeriesOptions read, const data::SeriesOptions& wanted) {
+  if (read == wanted) return true;
+  const auto absent = [&](const auto& name) { return std::find(table.columns.begin(), table.columns.end(), name) == table.columns.end(); };
+  if (wanted.columns.empty() || std::any_of(wanted.columns.begin(), wanted.columns.end(), absent)) return false;
+  read.columns = wanted.columns;
+  read.ignore = wanted.ignore;
+  return read == wanted;
+}
+
 std::shared_ptr<const data::SeriesTable> shared_table(const fs::path& path, const data::SeriesOptions& options) {
   static std::mutex mutex;
   static std::vector<Shared> tables;
+  static std::shared_ptr<const data::SeriesTable> last;
   std::error_code error;
   const auto place = fs::weakly_canonical(path, error);
   const auto bytes = fs::file_size(path, error);
@@ -35,13 +47,14 @@ std::shared_ptr<const data::SeriesTable> shared_table(const fs::path& path, cons
   const std::lock_guard lock(mutex);
   std::erase_if(tables, [](const Shared& item) { return item.table.expired(); });
   for (const auto& item : tables) {
-    if (item.path != place || !(item.options == options) || item.bytes != bytes || item.changed != changed) continue;
-    if (auto table = item.table.lock()) return table;
+    if (item.path != place || item.bytes != bytes || item.changed != changed) continue;
+    if (auto table = item.table.lock(); table && serves(*table, item.options, options)) return last = table;
   }
+  last = nullptr;  // freed before the next is read
   auto table = std::make_shared<const data::SeriesTable>(data::read_series(path, options));
   for (const auto& note : table->notes) spdlog::warn("{}: {}", table->file, note);
   tables.push_back({place, options, bytes, changed, table});
-  return table;
+  return last = table;
 }
 
 std::vector<std::string> header_of(const fs::path& path, char delimiter) {
@@ -127,12 +140,13 @@ SeriesSpec fresh_spec(const data::SeriesTable& table, const Bundle& bundle, cons
   return spec;
 }
 
-void fit(SeriesSpec& spec, const data::SeriesTable& table, const data::Borders& borders) {
+void fit(SeriesSpec& spec, const data::SeriesTable& table, const data::Borders& borders, bool scaled) {
   const at::Tensor values = select_columns(table, spec.roles);
   if (borders.train < 2) throw UsageError(table.file + ": the training part has " + std::to_string(borders.train) + " rows; at least 2 are needed");
   const at::Tensor training = values.slice(0, 0, borders.train);
   warn_of_constants(training, table, spec.roles);
   spec.scaler = fit_scaler(training);
+  if (!scaled) spec.scaler = {at::zeros_like(spec.scaler.mean), at::ones_like(spec.scaler.deviation)};
   spec.seasonal_error = seasonal_error(spec.scaler.scale(training), spec.season, spec.roles.targets);
   const bool day = table.frequency.whole_days();
   const auto date = [&](int64_t row) { return data::date_text(table.dates[size_t(row)], day); };
@@ -143,7 +157,7 @@ void fit(SeriesSpec& spec, const data::SeriesTable& table, const data::Borders& 
 
 // Roles and lengths of a trained network are fixed; what was asked for must be the same.
 void refuse_other_roles(const SeriesSpec& spec, const Json& given) {
-  for (const char* key : {"setting", "target", "columns", "ignore", "exogenous", "indicators", "calendar", "lookback", "horizon"}) {
+  for (const char* key : {"setting", "target", "columns", "ignore", "exogenous", "indicators", "calendar", "scaler", "lookback", "horizon"}) {
     const auto wanted = given.find(key);
     if (wanted == given.end() || (spec.options.contains(key) && spec.options.at(key) == *wanted)) continue;
     const Json own = std::string(key) == "lookback" ? Json(spec.lookback) : std::string(key) == "horizon" ? Json(spec.horizon)
@@ -279,10 +293,12 @@ ForecastDataset::ForecastDataset(std::shared_ptr<const data::SeriesTable> table,
   const int64_t window = spec_.lookback + spec_.horizon;
   count_ = end - begin - window + 1;
   if (count_ < 1) {
-    throw UsageError(table_->file + ": its " + (split_ == "all" ? "" : split_ + " part of ") + std::to_string(end - begin) +
-                     " rows holds no window of lookback " + std::to_string(spec_.lookback) + " + horizon " + std::to_string(spec_.horizon) +
-                     " steps; the file has " + std::to_string(table_->rows()) + " rows (a longer file, another split rule" +
-                     (split_ == "test" ? ", or --split all to measure on the whole file)" : ", or shorter windows)"));
+    const bool whole = split_ == "test" && table_->rows() >= window;
+    throw UsageError(table_->file + ": its " + (split_ == "all" ? "" : split_ + " part of ") + std::to_string(end - begin) + " rows" +
+                     (split_ == "all" || split_ == "train" ? "" : ", the lookback before it included,") + " holds no window of lookback " +
+                     std::to_string(spec_.lookback) + " + horizon " + std::to_string(spec_.horizon) + " steps; the file has " +
+                     std::to_string(table_->rows()) + " rows (take a longer file, another split rule, or " +
+                     (whole ? "--split all to measure on the whole file)" : "shorter windows)"));
   }
   values_ = spec_.scaler.scale(select_columns(*table_, spec_.roles).slice(0, begin, end)).to(at::kFloat).contiguous();
   time_ = data::calendar_features(std::span(table_->dates).subspan(size_t(begin), size_t(end - begin)), spec_.calendar);
@@ -349,7 +365,7 @@ std::unique_ptr<ForecastDataset> open_forecast_data(const fs::path& file, const 
   const std::string split = !options.split.empty() ? options.split : options.training ? "train" : d::natural_split(*table, trained);
   const bool needs_borders = split != "all" || !trained || options.training;
   const auto borders = needs_borders ? d::borders_of(*table, wishes.split) : data::Borders{};
-  if (!trained || options.training) d::fit(spec, *table, borders);
+  if (!trained || options.training) d::fit(spec, *table, borders, wishes.scaled);
   if (needs_borders && split != "validation") spdlog::info("{}: split {}", table->file, borders.rule);
   const auto part = d::part_of(*table, borders, split, spec.lookback);
   auto dataset = std::make_unique<ForecastDataset>(table, spec, part.begin, part.end, part.name);

@@ -21,10 +21,12 @@ struct ForecastOptions {
   int64_t lookback = 0, horizon = 0;    // 0: the network's
   int64_t start = 0;                    // known steps that a decoder begins with; 0: the network's
   int64_t season = 0;                   // of the naive forecast and of MASE; 0: from the step
+  bool scaled = true;                   // by the training part's mean and deviation; false: as the file has them (counts)
   int64_t drop_last = 0;                // leave out windows after the last whole batch of this size, as published loaders do
   Json split = "ratio";                 // data/series_split.h
 };
 // Strict: throws UsageError for unknown keys (with the nearest) and wrong values.
+const std::vector<std::string>& forecast_option_names();
 ForecastOptions read_forecast_options(const Json& options);
 
 // Columns in the network's order: those known for the future, those only read, those forecast.

@@ -67,9 +67,11 @@ class ForecastMetrics : public Metrics {
     accumulate(by_column_, at::stack({squared.mean(1).sum(0), absolute.mean(1).sum(0)}));
     if (!has_distribution(outputs)) return;
     constexpr int64_t kDraws = 100;  // as GluonTS draws; the estimate is unbiased, so the mean over windows is far sharper
-    const auto mixture = distribution_of(outputs);
-    nll_ -= sum_of(log_density({on_cpu(mixture.weight), on_cpu(mixture.df), on_cpu(mixture.loc), on_cpu(mixture.scale)}, target));
-    crps_ += sum_of(crps(mixture, target, kDraws, uint64_t(indices.front()) + 1));
+    Tensors density;
+    for (const auto& [name, values] : outputs)
+      if (name.starts_with("distribution.")) density[name] = on_cpu(values);
+    nll_ -= sum_of(log_density(density, target));
+    crps_ += sum_of(crps(density, target, kDraws, uint64_t(indices.front()) + 1));
     densities_ += double(target.numel());
   }
 
@@ -132,7 +134,7 @@ at::Tensor forecast_of(const Tensors& outputs, const at::Tensor& target) {
 
 at::Tensor forecasting_loss(const Tensors& outputs, const Tensors& batch, const Json& options) {
   const at::Tensor& target = batch.at("target");
-  if (has_distribution(outputs)) return log_density(distribution_of(outputs), target).mean().neg();
+  if (has_distribution(outputs)) return log_density(outputs, target).mean().neg();
   const std::string name = options.value("loss", "mse");
   const at::Tensor forecast = forecast_of(outputs, target);
   if (name == "mse") return at::mse_loss(forecast, target);

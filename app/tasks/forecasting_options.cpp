@@ -13,7 +13,7 @@ namespace forecasting_options_detail {
 // What the task reads from its options somewhere: here, in the loss, in the metrics or in `zoo run`.
 const std::vector<std::string>& known_options() {
   static const std::vector<std::string> names = {"lookback", "horizon", "setting", "target", "columns", "ignore", "exogenous", "indicators", "date_column", "sort",
-                                                 "missing", "gaps", "delimiter", "split", "calendar", "season", "start", "drop_last", "loss", "delta",
+                                                 "missing", "gaps", "delimiter", "split", "calendar", "season", "start", "scaler", "drop_last", "loss", "delta",
                                                  "backtest", "stride", "future"};
   return names;
 }
@@ -135,6 +135,8 @@ SeriesSpec spec_from(const Json& json) {
 
 }  // namespace forecasting_options_detail
 
+const std::vector<std::string>& forecast_option_names() { return forecasting_options_detail::known_options(); }
+
 ForecastOptions read_forecast_options(const Json& options) {
   namespace d = forecasting_options_detail;
   for (const auto& [key, value] : options.items()) {
@@ -153,6 +155,7 @@ ForecastOptions read_forecast_options(const Json& options) {
   result.horizon = d::whole(options, "horizon", 0);
   result.start = d::whole(options, "start", 0);
   result.season = d::whole(options, "season", 0);
+  result.scaled = d::one_of(options, "scaler", "standard", {"standard", "none"}) == "standard";
   result.drop_last = d::whole(options, "drop_last", 0);
   if (const Json* split = d::find(options, "split")) result.split = *split;
   return result;

@@ -13,6 +13,7 @@
 #include "app/tasks/forecasting_data.h"
 #include "app/tasks/forecasting_metrics.h"
 #include "app/tasks/student_t.h"
+#include "models/blocks/negative_binomial_mixture.h"
 #include "app/tasks/text_batches.h"
 #include "data/csv.h"
 #include "models/names.h"
@@ -105,18 +106,26 @@ std::shared_ptr<const data::SeriesTable> future_file(const Source& source, const
 }
 
 at::Tensor quantiles_of(const Tensors& outputs, int64_t row, const at::Tensor& mean, const at::Tensor& deviation) {
-  const auto whole = distribution_of(outputs);
-  const auto part = [&](const at::Tensor& t) { return t[row].to(at::kCPU, at::kDouble).contiguous(); };
-  const at::Tensor weight = part(whole.weight), df = part(whole.df), loc = part(whole.loc), scale = part(whole.scale);
-  const int64_t horizon = loc.size(0), targets = loc.size(1), components = loc.size(2);
+  const bool counts = NegativeBinomialMixture::in(outputs);
+  std::vector<at::Tensor> parts;  // [H, Ct, K] each
+  if (counts) {
+    const auto mixture = NegativeBinomialMixture::from(outputs);
+    parts = {mixture.weight, mixture.total_count, mixture.logits};
+  } else {
+    const auto mixture = distribution_of(outputs);
+    parts = {mixture.weight, mixture.df, mixture.loc, mixture.scale};
+  }
+  for (auto& part : parts) part = part[row].to(at::kCPU, at::kDouble).contiguous();
+  const int64_t horizon = parts[0].size(0), targets = parts[0].size(1), components = parts[0].size(2);
   at::Tensor result = at::empty({horizon, targets, int64_t(kShares.size())}, at::kDouble);
   double* out = result.mutable_data_ptr<double>();
   for (int64_t cell = 0; cell < horizon * targets; ++cell) {
-    const auto components_of = [&](const at::Tensor& t) {
-      const double* data = t.const_data_ptr<double>() + cell * components;
-      return std::vector<double>(data, data + components);
-    };
-    for (const double share : kShares) *out++ = mixture_quantile(components_of(weight), components_of(df), components_of(loc), components_of(scale), share);
+    std::vector<std::vector<double>> of;
+    for (const auto& part : parts) {
+      const double* data = part.const_data_ptr<double>() + cell * components;
+      of.emplace_back(data, data + components);
+    }
+    for (const double share : kShares) *out++ = counts ? count_quantile(of[0], of[1], of[2], share) : mixture_quantile(of[0], of[1], of[2], of[3], share);
   }
   return result * deviation.unsqueeze(-1) + mean.unsqueeze(-1);
 }

@@ -17,18 +17,27 @@ namespace generate_detail {
 
 constexpr uint64_t kMaxText = uint64_t{1} << 30;
 
-// A text file is one text, line breaks and all. The rows of a table are texts of their own, each ended by the end-of-text token.
-std::vector<int64_t> ids_of(const std::filesystem::path& file, const Bundle& bundle, const DataOptions& options) {
-  const auto& tokenizer = tokenizer_of(bundle);
-  if (file.extension() == ".txt") return tokenizer.encode_bare(weights::read_text_file(file, kMaxText)).ids;
+SplitFile file_of(const std::filesystem::path& data, const DataOptions& options) { return split_file(data, options.split, {".txt", ".jsonl", ".csv", ".tsv"}); }
+
+// A text file is one text, line breaks and all. The rows of a table are texts of their own.
+std::vector<std::string> texts_of(const std::filesystem::path& file, const DataOptions& options) {
+  if (file.extension() == ".txt") return {weights::read_text_file(file, kMaxText)};
   data::TableOptions read;
   read.limit = options.limit;
-  const data::Table table = data::read_table(file, read);
+  data::Table table = data::read_table(file, read);
   const size_t column = text_column(table, options.options);
-  const auto end = tokenizer.eos_id();
+  std::vector<std::string> texts;
+  for (auto& row : table.rows) texts.push_back(std::move(row[column]));
+  return texts;
+}
+
+// Of all texts in a row, those of a table each ended by the end-of-text token.
+std::vector<int64_t> ids_of(const std::filesystem::path& file, const Bundle& bundle, const DataOptions& options) {
+  const auto& tokenizer = tokenizer_of(bundle);
+  const auto end = file.extension() == ".txt" ? std::nullopt : tokenizer.eos_id();
   std::vector<int64_t> ids;
-  for (const auto& row : table.rows) {
-    const auto one = tokenizer.encode_bare(row[column]).ids;
+  for (const auto& text : texts_of(file, options)) {
+    const auto one = tokenizer.encode_bare(text).ids;
     ids.insert(ids.end(), one.begin(), one.end());
     if (end) ids.push_back(*end);
   }
@@ -53,7 +62,7 @@ class Windows : public Dataset {
  public:
   Windows(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options)
       : length_(text_limit(bundle, options.options)), stride_(stride_of(options, length_)) {
-    const SplitFile found = split_file(data, options.split, {".txt", ".jsonl", ".csv", ".tsv"});
+    const SplitFile found = file_of(data, options);
     split_ = found.split;
     tokenizers::Encoding all;
     all.ids = ids_of(found.path, bundle, options);
@@ -98,11 +107,15 @@ class Windows : public Dataset {
 class Generate : public Task {
  public:
   std::string name() const override { return "generate"; }
+  std::vector<std::string> option_names() const override { return {"max_length", "stride", "column"}; }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     return std::make_unique<Windows>(data, bundle, options);
+  }
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    return generate_detail::texts_of(file_of(data, options).path, options);
   }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);

@@ -38,6 +38,7 @@ PredictionForms forms_of(const std::string& model, std::vector<Json> predictions
 class ImageClassification : public Task {
  public:
   std::string name() const override { return "image_classification"; }
+  std::vector<std::string> option_names() const override { return {"skip_bad", "augment"}; }
   std::string primary_metric() const override { return "accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {

@@ -6,11 +6,14 @@
 #include <cctype>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "app/cli.h"
 #include "data/csv.h"
 #include "data/jsonl.h"
+#include "data/line_file.h"
+#include "data/table_file.h"
 #include "data/text_lines.h"
 #include "models/names.h"
 
@@ -216,6 +219,21 @@ std::string single_spaced(const std::string& text) {
   return result;
 }
 
+// Labels by number, in the order in which they come.
+class LabelCollector {
+ public:
+  explicit LabelCollector(LabelledTexts& into) : into_(into) {}
+  void add(const std::string& label, int64_t line) {
+    const auto [place, fresh] = numbers_.emplace(label, static_cast<int32_t>(into_.names.size()));
+    if (fresh) into_.names.push_back(label), into_.first_lines.emplace(label, line);
+    into_.labels.push_back(place->second);
+  }
+
+ private:
+  LabelledTexts& into_;
+  std::unordered_map<std::string, int32_t> numbers_;
+};
+
 // CodeXGLUE's clones (read_clone_examples in CodeT5/_utils.py).
 LabelledTexts read_clones(const std::filesystem::path& file, int64_t limit) {
   std::map<std::string, std::string> functions;
@@ -229,6 +247,8 @@ LabelledTexts read_clones(const std::filesystem::path& file, int64_t limit) {
   data::CsvReader lines(file, '\t');
   LabelledTexts result;
   result.file = file.string();
+  LabelCollector labels(result);
+  Names texts, pairs;
   int64_t unknown = 0;
   for (std::vector<std::string> record; lines.next(record);) {
     if (record.size() != 3)
@@ -236,14 +256,14 @@ LabelledTexts read_clones(const std::filesystem::path& file, int64_t limit) {
                        " fields; two indices of data.jsonl and a label were expected, with tabs between");
     const auto first = functions.find(record[0]), second = functions.find(record[1]);
     if (first == functions.end() || second == functions.end()) { ++unknown; continue; }
-    result.texts.push_back(first->second);
-    result.pairs.push_back(second->second);
-    result.labels.push_back(record[2] == "0" ? "0" : "1");
-    result.lines.push_back(lines.line());
-    if (limit > 0 && static_cast<int64_t>(result.texts.size()) == limit) break;
+    texts.push_back(first->second);
+    pairs.push_back(second->second);
+    labels.add(record[2] == "0" ? "0" : "1", lines.line());
+    if (limit > 0 && static_cast<int64_t>(texts.size()) == limit) break;
   }
   if (unknown > 0) spdlog::warn("{}: {} pairs name functions that data.jsonl lacks; they are left out", result.file, unknown);
-  if (result.texts.empty()) throw UsageError(result.file + ": no pairs of functions that data.jsonl has");
+  if (texts.empty()) throw UsageError(result.file + ": no pairs of functions that data.jsonl has");
+  result.rows = TextRows(std::move(texts), std::move(pairs));
   return result;
 }
 
@@ -286,37 +306,93 @@ std::vector<std::string> read_text_lines(const std::filesystem::path& file, int6
   return texts;
 }
 
+TextRows text_line_rows(const std::filesystem::path& file, const Json& options, int64_t limit) {
+  if (!left_in_file(file, options)) return TextRows(read_text_lines(file, limit));
+  const auto lines = std::make_shared<const data::LineFile>(file, /*skip_blank=*/true, limit);
+  if (lines->size() == 0) throw UsageError(file.string() + ": empty; lines of text were expected");
+  return TextRows(lines->size(), /*paired=*/false, [lines](int64_t index) { return std::vector<std::string>{lines->line(index)}; });
+}
+
 bool clone_texts_of(const std::filesystem::path& data) {
   std::error_code error;
   const bool folder = std::filesystem::is_directory(data, error);
   return (folder || data.extension() == ".txt") && std::filesystem::is_regular_file((folder ? data : data.parent_path()) / "data.jsonl", error);
 }
 
+namespace labelled_text_detail {
+
+// The numbers of the columns, and how a row's fields are taken.
+struct Layout {
+  size_t text, label;
+  std::optional<size_t> pair;
+  bool single;  // single_spaces
+
+  Layout(const data::Table& table, const Json& options, bool single_spaces) : single(single_spaces) {
+    const auto columns = choose_columns(table, options);
+    text = require_column(columns.text, table, "text", kTextColumns);
+    label = require_column(columns.label, table, "label", kLabelColumns);
+    pair = columns.pair;
+  }
+  std::string taken(const std::string& field) const { return single ? single_spaced(field) : field; }
+  const std::string& label_of(const std::vector<std::string>& row, int64_t line, const data::Table& table) const {
+    if (row[label].empty())
+      throw UsageError(table.name + ": line " + std::to_string(line) + ": no label in column '" + table.columns[label] + "'");
+    return row[label];
+  }
+};
+
+data::Table require_rows(data::Table table) {
+  if (table.rows.empty()) throw UsageError(table.name + ": a header alone; lines with a text and its label were expected");
+  return table;
+}
+
+LabelledTexts held_texts(const std::filesystem::path& file, const Json& options, int64_t limit, bool single) {
+  const data::Table table = require_rows(read_either(file, options, limit));
+  const Layout layout(table, options, single);
+  LabelledTexts result;
+  result.file = file.string();
+  LabelCollector labels(result);
+  Names texts, pairs;
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    const auto& row = table.rows[i];
+    labels.add(layout.label_of(row, table.lines[i], table), table.lines[i]);
+    texts.push_back(layout.taken(row[layout.text]));
+    if (layout.pair) pairs.push_back(layout.taken(row[*layout.pair]));
+  }
+  result.rows = TextRows(std::move(texts), std::move(pairs));
+  return result;
+}
+
+// The first rows tell the columns; then the file is read once for its labels and the places of its rows.
+LabelledTexts texts_in_file(const std::filesystem::path& file, const Json& options, int64_t limit, bool single) {
+  constexpr int64_t kThatTell = 10000;
+  const data::Table head = require_rows(read_either(file, options, limit > 0 ? std::min(limit, kThatTell) : kThatTell));
+  const Layout layout(head, options, single);
+  LabelledTexts result;
+  result.file = file.string();
+  LabelCollector labels(result);
+  data::TableOptions how;
+  how.header = head.has_header ? data::TableOptions::Header::yes : data::TableOptions::Header::no;
+  how.limit = limit;
+  const auto table = std::make_shared<const data::TableFile>(
+      file, how, [&](const std::vector<std::string>& row, int64_t line) { labels.add(layout.label_of(row, line, head), line); });
+  result.rows = TextRows(table->size(), layout.pair.has_value(), [table, layout](int64_t index) {
+    const auto row = table->row(index);
+    std::vector<std::string> texts{layout.taken(row.at(layout.text))};
+    if (layout.pair) texts.push_back(layout.taken(row.at(*layout.pair)));
+    return texts;
+  });
+  return result;
+}
+
+}  // namespace labelled_text_detail
+
 LabelledTexts read_labelled_texts(const std::filesystem::path& file, const Json& given, int64_t limit) {
   namespace detail = labelled_text_detail;
   if (file.extension() == ".txt" && clone_texts_of(file)) return detail::read_clones(file, limit);
   const bool single = given.is_object() && given.value("single_spaces", false);
   const Json options = detail::single_column_options(given);
-  data::Table table = detail::read_either(file, options, limit);
-  if (table.rows.empty())
-    throw UsageError(file.string() + ": a header alone; lines with a text and its label were expected");
-  const auto columns = detail::choose_columns(table, options);
-  const size_t text = detail::require_column(columns.text, table, "text", detail::kTextColumns);
-  const size_t label = detail::require_column(columns.label, table, "label", detail::kLabelColumns);
-  LabelledTexts result;
-  result.file = file.string();
-  for (size_t i = 0; i < table.rows.size(); ++i) {
-    auto& row = table.rows[i];
-    if (row[label].empty())
-      throw UsageError(result.file + ": line " + std::to_string(table.lines[i]) + ": no label in column '" +
-                       table.columns[label] + "'");
-    const auto taken = [&](std::string& field) { return single ? detail::single_spaced(field) : std::move(field); };
-    result.texts.push_back(taken(row[text]));
-    if (columns.pair) result.pairs.push_back(taken(row[*columns.pair]));
-    result.labels.push_back(std::move(row[label]));
-    result.lines.push_back(table.lines[i]);
-  }
-  return result;
+  return left_in_file(file, given) ? detail::texts_in_file(file, options, limit, single) : detail::held_texts(file, options, limit, single);
 }
 
 LabelIds match_labels(const std::map<std::string, int64_t>& first_lines,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/tasks/task.h"
+#include "app/tasks/text_rows.h"
 
 namespace zoo::app {
 
@@ -25,12 +26,15 @@ SplitFile split_file(const std::filesystem::path& data, const std::string& split
 
 // The lines of a text file that are not blank, at most `limit` (0: all). Throws UsageError when there are none.
 std::vector<std::string> read_text_lines(const std::filesystem::path& file, int64_t limit);
+// The same as rows, which stay in a large file.
+TextRows text_line_rows(const std::filesystem::path& file, const Json& options, int64_t limit);
 
 struct LabelledTexts {
-  std::string file;                       // for messages
-  std::vector<std::string> texts, pairs;  // pairs is empty when there is no second text
-  std::vector<std::string> labels;
-  std::vector<int64_t> lines;
+  std::string file;  // for messages
+  TextRows rows;     // left in the file when that is large (text_rows.h)
+  std::vector<std::string> names;              // the different labels
+  std::vector<int32_t> labels;                 // of each row: a place in `names`
+  std::map<std::string, int64_t> first_lines;  // of each label: where it stands first
 };
 
 // A .tsv, .csv or .jsonl table with the columns sentence or text, optionally sentence2, and label, under a

@@ -358,6 +358,9 @@ PredictionForms forms_of(Json predictions) {
 class QuestionAnswering : public Task {
  public:
   std::string name() const override { return "question_answering"; }
+  std::vector<std::string> option_names() const override {
+    return {"columns", "max_length", "doc_stride", "max_answer_length", "no_answer", "null_threshold"};
+  }
   std::string primary_metric() const override { return "f1"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {

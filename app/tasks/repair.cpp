@@ -111,7 +111,7 @@ class Retriever {
 
 // ---- writing ----
 
-GenerationOptions generation_of(const Bundle& bundle, const Json& options) {
+GenerationOptions patch_generation(const Bundle& bundle, const Json& options) {
   Json wanted = {{"num_beams", kBeams}, {"max_new_tokens", kMostTokens}, {"early_stopping", true}};
   for (const auto& key : generation_keys())
     if (key != "max_length" && options.contains(key)) wanted[key] = options.at(key);
@@ -291,6 +291,11 @@ TextPairs training_pairs(const fs::path& data, const std::string& split, const J
 class Repair : public Task {
  public:
   std::string name() const override { return "repair"; }
+  std::vector<std::string> option_names() const override {
+    auto names = pair_option_names();
+    names.push_back("language");
+    return names;
+  }
   std::string head() const override { return "seq2seq"; }
   std::string primary_metric() const override { return seq2seq_task().primary_metric(); }
   bool higher_is_better() const override { return seq2seq_task().higher_is_better(); }
@@ -307,7 +312,7 @@ class Repair : public Task {
     if (!options.out.empty()) refuse_existing(options.out, options.overwrite);
     const Settings settings = settings_of(options.options);
     const auto bugs = bugs_of(options, settings);
-    const GenerationOptions how = generation_of(bundle, options.options);
+    const GenerationOptions how = patch_generation(bundle, options.options);
     const int64_t limit = text_limit(bundle, options.options);
     const Retriever retriever(settings, bundle.device);
     std::optional<PythonTests> tests;

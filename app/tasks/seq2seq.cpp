@@ -36,17 +36,26 @@ struct Writing {
   GenerationOptions how;
 };
 
+TextRows rows_of(TextPairs& pairs) {
+  return pairs.in_file.size() > 0 ? std::move(pairs.in_file) : TextRows(std::move(pairs.sources), std::move(pairs.targets));
+}
+
+// Sources as the texts, targets as the second ones.
+RowEncodings::Encode encoder_of(const Bundle& bundle, const Json& options) {
+  const int64_t limit = text_limit(bundle, options), most = target_limit(bundle, options), vocabulary = vocabulary_of(bundle);
+  return [&tokenizer = tokenizer_of(bundle), limit, most, vocabulary](const auto& sources, const auto& targets, bool all) {
+    EncodedTexts encoded{encode_texts(tokenizer, sources, {}, limit), encode_texts(tokenizer, targets, {}, most), {}};
+    check_ids(tokenizer, vocabulary, encoded.texts);
+    check_ids(tokenizer, vocabulary, encoded.pairs);
+    if (all) note_cut_texts(encoded.texts, sources, {}, limit), note_cut_texts(encoded.pairs, targets, {}, most);
+    return encoded;
+  };
+}
+
 class Pairs : public Dataset {
  public:
   Pairs(const Bundle& bundle, TextPairs pairs, const Json& options)
-      : pairs_(std::move(pairs)), pad_(pad_id_of(bundle)) {
-    const int64_t limit = text_limit(bundle, options), most = target_limit(bundle, options);
-    sources_ = encode_texts(tokenizer_of(bundle), pairs_.sources, {}, limit);
-    targets_ = encode_texts(tokenizer_of(bundle), pairs_.targets, {}, most);
-    check_ids(bundle, sources_);
-    check_ids(bundle, targets_);
-    note_cut_texts(sources_, pairs_.sources, {}, limit);
-    note_cut_texts(targets_, pairs_.targets, {}, most);
+      : split_(std::move(pairs.split)), pad_(pad_id_of(bundle)), texts_(rows_of(pairs), encoder_of(bundle, options)) {
     writing_.metrics = text_metrics(options);
     if (writing_.metrics.names.empty()) return;
     Json wanted = options;
@@ -54,38 +63,34 @@ class Pairs : public Dataset {
     writing_.how = generation_of(bundle, wanted);
     writing_.how.num_return_sequences = 1;
   }
-  int64_t size() const override { return static_cast<int64_t>(sources_.size()); }
+  int64_t size() const override { return texts_.size(); }
   int64_t batch_size() const override { return kRowsAtOnce; }
-  int64_t length(int64_t index) const override { return static_cast<int64_t>(sources_[index].ids.size() + targets_[index].ids.size()); }
-  std::string split() const override { return pairs_.split; }
-  std::string describe(int64_t index) const override { return pairs_.sources[index]; }
+  int64_t length(int64_t index) const override { return texts_.length(index); }
+  std::string split() const override { return split_; }
+  std::string describe(int64_t index) const override { return texts_.rows().row(index).front(); }
 
   // tokens [B, S], mask [B, S] where lengths differ, labels [B, T] (-100: padding); the network shifts them for its decoder.
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
-    std::vector<const tokenizers::Encoding*> sources;
+    const EncodedTexts encoded = texts_.of(indices);
     size_t longest = 1;
-    for (const int64_t index : indices) {
-      sources.push_back(&sources_[index]);
-      longest = std::max(longest, targets_[index].ids.size());
-    }
-    Tensors batch = pad_encodings(sources, pad_);
+    for (const auto& target : encoded.pairs) longest = std::max(longest, target.ids.size());
+    Tensors batch = pad_encodings(encoded.texts, pad_);
     const at::Tensor labels = at::full({static_cast<int64_t>(indices.size()), static_cast<int64_t>(longest)}, -100, at::kLong);
     for (size_t row = 0; row < indices.size(); ++row) {
-      const auto& ids = targets_[indices[row]].ids;
+      const auto& ids = encoded.pairs[row].ids;
       std::copy(ids.begin(), ids.end(), labels.mutable_data_ptr<int64_t>() + row * longest);
     }
     batch["labels"] = labels;
     return batch;
   }
 
-  const TextPairs& pairs() const { return pairs_; }
-  const std::vector<tokenizers::Encoding>& sources() const { return sources_; }
+  const RowEncodings& texts() const { return texts_; }
   const Writing& writing() const { return writing_; }
 
  private:
-  TextPairs pairs_;
+  std::string split_;
   int64_t pad_;
-  std::vector<tokenizers::Encoding> sources_, targets_;
+  RowEncodings texts_;
   Writing writing_;
 };
 
@@ -103,12 +108,17 @@ void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& 
 class Seq2Seq : public Task {
  public:
   std::string name() const override { return "seq2seq"; }
+  std::vector<std::string> option_names() const override { return pair_option_names(); }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     text_metrics(options.options);  // a wrong name is told before the data is read
     return std::make_unique<Pairs>(bundle, read_text_pairs(data, options.split, options.options, options.limit), options.options);
+  }
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    TextPairs pairs = read_text_pairs(data, options.split, options.options, options.limit);
+    return all_texts(rows_of(pairs));
   }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
@@ -123,13 +133,12 @@ class Seq2Seq : public Task {
     std::vector<int64_t> order(indices.begin(), indices.end());
     std::sort(order.begin(), order.end());
     std::vector<std::string> sources, targets, written;
-    std::vector<tokenizers::Encoding> encodings;
     for (const int64_t index : order) {
-      sources.push_back(set.pairs().sources[index]);
-      targets.push_back(set.pairs().targets[index]);
-      encodings.push_back(set.sources()[index]);
+      auto row = set.texts().rows().row(index);
+      sources.push_back(std::move(row.at(0)));
+      targets.push_back(std::move(row.at(1)));
     }
-    const auto answers = write_texts_for(bundle, writing.how, sources, encodings);
+    const auto answers = write_texts_for(bundle, writing.how, sources, set.texts().of(order).texts);
     note_unfinished(answers, writing.how);
     for (const auto& answer : answers) written.push_back(line_of(answer));
     WrittenTexts result{text_figures(writing.metrics, written, {targets}), Json::array()};
@@ -141,6 +150,13 @@ class Seq2Seq : public Task {
 };
 
 }  // namespace seq2seq_detail
+
+std::vector<std::string> pair_option_names() {
+  std::vector<std::string> names = {"columns", "target", "max_length", "stream_above_mb", "max_target_length", "metrics", "tokenize", "lang", "use_stemmer", "prefix", "allowed"};
+  for (const auto& key : generation_keys())
+    if (key != "max_length") names.push_back(key);
+  return names;
+}
 
 std::unique_ptr<Dataset> pairs_dataset(const Bundle& bundle, TextPairs pairs, const Json& options) {
   return std::make_unique<seq2seq_detail::Pairs>(bundle, std::move(pairs), options);

@@ -237,6 +237,9 @@ class PairMetrics : public Metrics {
 class Similarity : public Task {
  public:
   std::string name() const override { return "similarity"; }
+  std::vector<std::string> option_names() const override {
+    return {"columns", "header", "score_scale", "max_length", "pooling", "normalize", "prompt", "prompt_name", "loss", "scale", "margin", "temperature"};
+  }
   std::string head() const override { return "embedding"; }
   std::string primary_metric() const override { return "spearman"; }
   std::unique_ptr<Metrics> metrics(const Bundle&) const override { return std::make_unique<PairMetrics>(); }

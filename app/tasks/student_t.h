@@ -1,4 +1,5 @@
-// Mixtures of Student-t distributions, as networks give them: weight, df, loc, scale, each [..., K].
+// The densities that networks give beside a forecast: mixtures of Student-t distributions (weight, df, loc, scale, each [..., K];
+// infinite df, which networks leave out: normal), and of negative binomial ones for counts (weight, total_count, logits).
 #pragma once
 #include <ATen/ATen.h>
 
@@ -15,6 +16,10 @@ struct StudentMixture {
 bool has_distribution(const Tensors& outputs);
 StudentMixture distribution_of(const Tensors& outputs);
 
+// Of either kind. Throw UsageError when the density is one of counts and y is not whole numbers from 0 up.
+at::Tensor log_density(const Tensors& outputs, const at::Tensor& y);
+at::Tensor crps(const Tensors& outputs, const at::Tensor& y, int64_t samples, uint64_t seed);
+
 // log p(y): [...] for y [...]. Differentiable.
 at::Tensor log_density(const StudentMixture& mixture, const at::Tensor& y);
 // CRPS = E|X - y| - E|X - X'| / 2 (Gneiting & Raftery, 2007, eq. 21): [...], from `samples` draws of each mixture with the
@@ -26,5 +31,8 @@ double student_t_cdf(double t, double df);
 // The value below which lies the share `p` of a mixture over K components, by bisection.
 double mixture_quantile(const std::vector<double>& weight, const std::vector<double>& df, const std::vector<double>& loc,
                         const std::vector<double>& scale, double p);
+
+// The smallest count up to which lies at least the share `p` of a mixture of negative binomials.
+double count_quantile(const std::vector<double>& weight, const std::vector<double>& total_count, const std::vector<double>& logits, double p);
 
 }  // namespace zoo::app

@@ -78,6 +78,10 @@ class Task {
   virtual std::unique_ptr<Metrics> metrics(const Bundle& bundle, const Dataset& /*data*/) const { return metrics(bundle); }
   virtual std::string primary_metric() const = 0;   // what chooses the checkpoint, e.g. "accuracy"
   virtual bool higher_is_better() const { return true; }
+  // The names of the options that open(), loss() and write_texts() follow. Others are refused (check_options).
+  virtual std::vector<std::string> option_names() const { return {}; }
+  // The texts of the training data, of which a vocabulary can be made. Throws UsageError where there are none.
+  virtual std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const;
   // Before the network is built: the keys of its config that the data decides (number of series, horizon ...). They go
   // over the card's or the checkpoint's config and under the recipe's own.
   virtual Json config_for(const std::filesystem::path& /*data*/, const Entry& /*entry*/, const DataOptions& /*options*/) const {
@@ -100,6 +104,9 @@ class Task {
 // Throws UsageError with the nearest three for unknown names.
 const Task& find_task(const std::string& name);
 std::vector<std::string> task_names();
+
+// Throws UsageError for a key of `options` that the task does not know, naming the nearest.
+void check_options(const Task& task, const Json& options);
 
 // app/tasks/<name>.cpp each defines its task; the list is in registry.cpp beside them.
 const Task& image_classification_task();

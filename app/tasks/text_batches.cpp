@@ -23,7 +23,7 @@ const tokenizers::Tokenizer& tokenizer_of(const Bundle& bundle) {
   if (!bundle.tokenizer)
     throw std::runtime_error((bundle.folder.empty() ? bundle.spec : bundle.folder.string()) +
                              ": no tokenizer; a checkpoint folder with one of " + join(tokenizers::tokenizer_files()) +
-                             " is needed");
+                             " is needed (to train fresh weights: the recipe's key tokenizer, or --tokenizer)");
   return *bundle.tokenizer;
 }
 
@@ -121,40 +121,49 @@ bool reads_pairs_apart(const Bundle& bundle) {
   return std::any_of(specs.begin(), specs.end(), [](const InputSpec& spec) { return spec.name == "pair_tokens"; });
 }
 
-namespace text_batches_detail {
+TextEncoder::TextEncoder(const Bundle& bundle, int64_t max_length)
+    : spec_(bundle.spec), tokenizer_(tokenizer_of(bundle)), max_length_(max_length), apart_(reads_pairs_apart(bundle)),
+      pattern_(PromptPattern::wanted_by(bundle) ? std::make_shared<const PromptPattern>(bundle) : nullptr) {}
 
-EncodedTexts in_pattern(const PromptPattern& pattern, const std::string& spec, std::span<const std::string> texts,
-                        std::span<const std::string> pairs, int64_t max_length) {
-  if (pattern.has_pair() && pairs.empty()) throw UsageError(spec + ": the network's pattern has two texts; give --pair, or a table's two columns: --columns text,pair");
+EncodedTexts TextEncoder::in_pattern(std::span<const std::string> texts, std::span<const std::string> pairs, bool tell) const {
+  if (pattern_->has_pair() && pairs.empty()) throw UsageError(spec_ + ": the network's pattern has two texts; give --pair, or a table's two columns: --columns text,pair");
   EncodedTexts encoded;
   size_t cut = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
-    auto one = pattern.encode(texts[i], pairs.empty() ? "" : pairs[i], static_cast<size_t>(max_length));
+    auto one = pattern_->encode(texts[i], pairs.empty() ? "" : pairs[i], static_cast<size_t>(max_length_));
     encoded.texts.push_back(std::move(one.encoding));
     encoded.prompts.push_back(std::move(one.prompts));
     cut += one.cut;
   }
-  if (cut > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, texts.size(), max_length);
+  if (cut > 0 && tell) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, texts.size(), max_length_);
   return encoded;
 }
 
-}  // namespace text_batches_detail
-
-EncodedTexts encode_for(const Bundle& bundle, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length) {
-  const auto& tokenizer = tokenizer_of(bundle);
-  if (PromptPattern::wanted_by(bundle)) return text_batches_detail::in_pattern(PromptPattern(bundle), bundle.spec, texts, pairs, max_length);
+EncodedTexts TextEncoder::encode(std::span<const std::string> texts, std::span<const std::string> pairs, bool tell) const {
+  if (pattern_) return in_pattern(texts, pairs, tell);
   EncodedTexts encoded;
-  if (!reads_pairs_apart(bundle)) {
-    encoded.texts = encode_texts(tokenizer, texts, pairs, max_length);
-    note_cut_texts(encoded.texts, texts, pairs, max_length);
+  if (!apart_) {
+    encoded.texts = encode_texts(tokenizer_, texts, pairs, max_length_);
+    if (tell) note_cut_texts(encoded.texts, texts, pairs, max_length_);
     return encoded;
   }
-  if (pairs.empty()) throw UsageError(bundle.spec + ": the network compares two texts; give --pair, or a table's two columns: --columns text,pair");
-  encoded.texts = encode_texts(tokenizer, texts, {}, max_length);
-  encoded.pairs = encode_texts(tokenizer, pairs, {}, max_length);
-  note_cut_texts(encoded.texts, texts, {}, max_length);
-  note_cut_texts(encoded.pairs, pairs, {}, max_length);
+  if (pairs.empty()) throw UsageError(spec_ + ": the network compares two texts; give --pair, or a table's two columns: --columns text,pair");
+  encoded.texts = encode_texts(tokenizer_, texts, {}, max_length_);
+  encoded.pairs = encode_texts(tokenizer_, pairs, {}, max_length_);
+  if (!tell) return encoded;
+  note_cut_texts(encoded.texts, texts, {}, max_length_);
+  note_cut_texts(encoded.pairs, pairs, {}, max_length_);
   return encoded;
+}
+
+EncodedTexts encode_for(const Bundle& bundle, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length) {
+  return TextEncoder(bundle, max_length).encode(texts, pairs, /*tell=*/true);
+}
+
+Tensors pad_texts(const EncodedTexts& encoded, int64_t pad_id) {
+  std::vector<int64_t> all(static_cast<size_t>(encoded.size()));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return pad_texts(encoded, all, pad_id);
 }
 
 Tensors pad_texts(const EncodedTexts& encoded, std::span<const int64_t> indices, int64_t pad_id) {

@@ -1,6 +1,7 @@
 // Texts to network inputs, shared by all text tasks: tokenise on all threads, sort by length, batch by a budget of padded
 // tokens, pad.
 #pragma once
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,12 +42,28 @@ struct EncodedTexts {
   int64_t length(int64_t index) const;  // in tokens, of both
 };
 bool reads_pairs_apart(const Bundle& bundle);
+class PromptPattern;
+class TextEncoder {
+ public:
+  TextEncoder(const Bundle& bundle, int64_t max_length);  // refers to the bundle's tokenizer, not to the bundle
+  // As encode_for(); `tell`: whether lost tokens are told.
+  EncodedTexts encode(std::span<const std::string> texts, std::span<const std::string> pairs, bool tell) const;
+
+ private:
+  EncodedTexts in_pattern(std::span<const std::string> texts, std::span<const std::string> pairs, bool tell) const;
+  std::string spec_;
+  const tokenizers::Tokenizer& tokenizer_;
+  int64_t max_length_;
+  bool apart_;
+  std::shared_ptr<const PromptPattern> pattern_;
+};
 // `pairs` is empty or as long as `texts`. Texts that lose tokens to the limit are told on the log. Throws UsageError when the network
 // compares two texts and there is one.
 EncodedTexts encode_for(const Bundle& bundle, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length);
 // tokens, mask and token_types as pad_encodings() gives them; of pairs read apart also pair_tokens and pair_mask, of
 // texts in a pattern prompt_places.
 Tensors pad_texts(const EncodedTexts& encoded, std::span<const int64_t> indices, int64_t pad_id);
+Tensors pad_texts(const EncodedTexts& encoded, int64_t pad_id);  // all of them
 
 // The id that fills padding: the tokenizer's, else the config's "pad_token_id", else 0 (padding is masked anyway).
 int64_t pad_id_of(const Bundle& bundle);

@@ -1,7 +1,6 @@
 // Text classification: one class for a sentence or a pair of sentences.
 #include <ATen/ATen.h>
 
-#include <map>
 #include <utility>
 
 #include "app/cli.h"
@@ -10,6 +9,7 @@
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
 #include "data/csv.h"
+#include "models/names.h"
 
 namespace zoo::app {
 namespace text_classification_detail {
@@ -18,34 +18,32 @@ class Texts : public Dataset {
  public:
   Texts(const Bundle& bundle, std::string split, LabelledTexts examples, LabelIds labels, int64_t max_length)
       : split_(std::move(split)),
-        examples_(std::move(examples)),
         names_(std::move(labels.names)),
+        texts_(std::move(examples.rows),
+               [encoder = TextEncoder(bundle, max_length)](const auto& texts, const auto& pairs, bool all) { return encoder.encode(texts, pairs, all); }),
+        labels_(std::move(examples.labels)),
         pad_(pad_id_of(bundle)) {
-    encoded_ = encode_for(bundle, examples_.texts, examples_.pairs, max_length);
-    for (const auto& label : examples_.labels) ids_.push_back(labels.ids.at(label));
+    for (const auto& name : examples.names) ids_.push_back(labels.ids.at(name));
   }
-  int64_t size() const override { return static_cast<int64_t>(ids_.size()); }
-  int64_t length(int64_t index) const override { return encoded_.length(index); }
+  int64_t size() const override { return texts_.size(); }
+  int64_t length(int64_t index) const override { return texts_.length(index); }
   std::vector<std::string> labels() const override { return names_; }
   std::string split() const override { return split_; }
-  std::string describe(int64_t index) const override {
-    return examples_.pairs.empty() ? examples_.texts[index]
-                                   : examples_.texts[index] + " | " + examples_.pairs[index];
-  }
+  std::string describe(int64_t index) const override { return join(texts_.rows().row(index), " | "); }
   Tensors get(std::span<const int64_t> indices, bool /*training*/, uint64_t /*seed*/) const override {
     std::vector<int64_t> labels;
-    for (const int64_t index : indices) labels.push_back(ids_[index]);
-    Tensors batch = pad_texts(encoded_, indices, pad_);
+    for (const int64_t index : indices) labels.push_back(ids_[labels_[index]]);
+    Tensors batch = pad_texts(texts_.of(indices), pad_);
     batch["labels"] = at::tensor(labels, at::kLong);  // [B]
     return batch;
   }
 
  private:
   std::string split_;
-  LabelledTexts examples_;
   std::vector<std::string> names_;
-  EncodedTexts encoded_;
-  std::vector<int64_t> ids_;
+  RowEncodings texts_;
+  std::vector<int32_t> labels_;  // as the file numbers them
+  std::vector<int64_t> ids_;     // and what the network calls each of those
   int64_t pad_;
 };
 
@@ -121,24 +119,30 @@ PredictionForms forms_of(Json predictions, const std::vector<std::string>& label
   return forms;
 }
 
+SplitFile file_of(const std::filesystem::path& data, const std::string& split) {
+  return split_file(data, split, clone_texts_of(data) ? std::vector<std::string>{".txt"} : std::vector<std::string>{".tsv", ".csv", ".jsonl", ".json"});
+}
+
 class TextClassification : public Task {
  public:
   std::string name() const override { return "text_classification"; }
+  std::vector<std::string> option_names() const override {
+    return {"columns", "text_column", "pair_column", "label_column", "header", "single_spaces", "max_length", "stream_above_mb"};
+  }
   std::string primary_metric() const override { return "accuracy"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,
                                 const DataOptions& options) const override {
-    const auto endings = clone_texts_of(data) ? std::vector<std::string>{".txt"} : std::vector<std::string>{".tsv", ".csv", ".jsonl", ".json"};
-    const auto file = split_file(data, options.split, endings);
+    const auto file = file_of(data, options.split);
     LabelledTexts examples = read_labelled_texts(file.path, options.options, options.limit);
-    std::map<std::string, int64_t> first_lines;
-    for (size_t i = 0; i < examples.labels.size(); ++i)
-      first_lines.emplace(examples.labels[i], examples.lines[i]);
-    LabelIds labels = match_labels(first_lines, bundle.labels, options.training, file.path.string());
+    LabelIds labels = match_labels(examples.first_lines, bundle.labels, options.training, file.path.string());
     return std::make_unique<Texts>(bundle, file.split, std::move(examples), std::move(labels),
                                    text_limit(bundle, options.options));
   }
 
+  std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
+    return all_texts(read_labelled_texts(file_of(data, options.split).path, options.options, options.limit).rows);
+  }
   at::Tensor loss(const Tensors& outputs, const Tensors& batch, const Json& options) const override {
     return classification_loss(outputs.at("logits"), batch.at("labels"), options);
   }

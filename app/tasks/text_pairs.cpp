@@ -7,7 +7,9 @@
 
 #include "app/cli.h"
 #include "data/csv.h"
+#include "data/line_file.h"
 #include "data/plain_lines.h"
+#include "data/table_file.h"
 #include "models/names.h"
 
 namespace zoo::app {
@@ -64,22 +66,39 @@ bool without_header(const fs::path& file, const std::optional<Sides>& wanted) {
   return line.size() == 2 && !(known_column(line, kSourceColumns) && known_column(line, kTargetColumns));
 }
 
+struct Places {
+  size_t source = 0, target = 1;
+};
+
+Places places_in(const data::Table& table, const std::optional<Sides>& wanted) {
+  if (wanted) return {table.column(wanted->source), table.column(wanted->target)};
+  if (!table.has_header) return {};
+  const auto source = known_column(table.columns, kSourceColumns), target = known_column(table.columns, kTargetColumns);
+  if (!source || !target)
+    throw UsageError(table.name + ": which columns are source and target? It has " + join(table.columns) + "; name two with --columns source,target");
+  return {*source, *target};
+}
+
 TextPairs read_table_pairs(const fs::path& file, const Json& options, int64_t limit) {
   const auto wanted = wanted_sides(options);
   data::TableOptions how;
   how.limit = limit;
   if (without_header(file, wanted)) how.header = data::TableOptions::Header::no;
-  auto table = data::read_table(file, how);
-  std::optional<size_t> source = 0, target = 1;
-  if (wanted) source = table.column(wanted->source), target = table.column(wanted->target);
-  else if (table.has_header) source = known_column(table.columns, kSourceColumns), target = known_column(table.columns, kTargetColumns);
-  if (!source || !target)
-    throw UsageError(file.string() + ": which columns are source and target? It has " + join(table.columns) + "; name two with --columns source,target");
   TextPairs pairs;
   pairs.file = file.string();
+  if (left_in_file(file, options)) {
+    const auto table = std::make_shared<const data::TableFile>(file, how);
+    pairs.in_file = TextRows(table->size(), /*paired=*/true, [table, places = places_in(table->head(), wanted)](int64_t index) {
+      const auto row = table->row(index);
+      return Names{row.at(places.source), row.at(places.target)};
+    });
+    return pairs;
+  }
+  auto table = data::read_table(file, how);
+  const Places places = places_in(table, wanted);
   for (auto& row : table.rows) {
-    pairs.targets.push_back(row[*target]);
-    pairs.sources.push_back(std::move(row[*source]));
+    pairs.targets.push_back(row[places.target]);
+    pairs.sources.push_back(std::move(row[places.source]));
   }
   return pairs;
 }
@@ -120,11 +139,26 @@ std::optional<Sides> sides_in_name(const std::string& base) {
   return std::nullopt;
 }
 
-TextPairs read_lines_of(const fs::path& source, const fs::path& target, int64_t limit) {
-  TextPairs pairs{data::read_lines(source, limit), data::read_lines(target, limit), source.string(), ""};
-  if (pairs.sources.size() != pairs.targets.size())
-    throw std::runtime_error(source.string() + " has " + std::to_string(pairs.sources.size()) + " lines, " + target.string() + " " +
-                             std::to_string(pairs.targets.size()) + "; line n of one belongs to line n of the other");
+void require_equal(const fs::path& source, int64_t sources, const fs::path& target, int64_t targets) {
+  if (sources == targets) return;
+  throw std::runtime_error(source.string() + " has " + std::to_string(sources) + " lines, " + target.string() + " " + std::to_string(targets) +
+                           "; line n of one belongs to line n of the other");
+}
+
+// Packed files have no places to begin reading at: they are held.
+TextPairs read_lines_of(const fs::path& source, const fs::path& target, const Json& options, int64_t limit) {
+  TextPairs pairs;
+  pairs.file = source.string();
+  const bool packed = source.extension() == ".gz" || target.extension() == ".gz";
+  if (!packed && (left_in_file(source, options) || left_in_file(target, options))) {
+    const auto sources = std::make_shared<const data::LineFile>(source, /*skip_blank=*/false, limit), targets = std::make_shared<const data::LineFile>(target, false, limit);
+    require_equal(source, sources->size(), target, targets->size());
+    pairs.in_file = TextRows(sources->size(), /*paired=*/true, [sources, targets](int64_t index) { return Names{sources->line(index), targets->line(index)}; });
+    return pairs;
+  }
+  pairs.sources = data::read_lines(source, limit);
+  pairs.targets = data::read_lines(target, limit);
+  require_equal(source, static_cast<int64_t>(pairs.sources.size()), target, static_cast<int64_t>(pairs.targets.size()));
   return pairs;
 }
 
@@ -139,13 +173,13 @@ std::optional<std::string> other_side(const Half& one, const Json& options) {
 
 TextPairs read_file_pairs(const fs::path& file, const Json& options, int64_t limit) {
   if (const auto target = options.find("target"); target != options.end() && target->is_string())
-    return read_lines_of(file, target->get<std::string>(), limit);
+    return read_lines_of(file, target->get<std::string>(), options, limit);
   const Half one = half_of(file);
   const auto side = other_side(one, options);
   std::vector<Half> others;
   for (const auto& half : halves_in(file.parent_path()))
     if (half.base == one.base && (side ? half.side == *side : half.side != one.side && half.base != "")) others.push_back(half);
-  if (others.size() == 1) return read_lines_of(file, others.front().path, limit);
+  if (others.size() == 1) return read_lines_of(file, others.front().path, options, limit);
   throw UsageError(file.string() + ": which file holds the targets? Looked for " + (one.base.empty() ? "" : one.base + ".") + side.value_or("*") +
                    " beside it and found " + std::to_string(others.size()) + "; name it: --option target=FILE (or give a .tsv, .csv or .jsonl table)");
 }
@@ -192,7 +226,7 @@ std::optional<TextPairs> read_split(const fs::path& folder, const std::string& s
                          ": which is the source? --columns " + halves[0].side + "," + halves[1].side + " or the reverse");
       if (!sides) continue;
       const Half *source = half_named(halves, sides->source), *target = half_named(halves, sides->target);
-      if (source && target) return read_lines_of(source->path, target->path, limit);
+      if (source && target) return read_lines_of(source->path, target->path, options, limit);
     }
   }
   return std::nullopt;
@@ -220,7 +254,7 @@ TextPairs read_text_pairs(const std::filesystem::path& data, const std::string& 
   else if (!std::filesystem::is_regular_file(data, error)) throw UsageError(data.string() + ": no such file or folder");
   else if (d::is_table(data)) pairs = d::read_table_pairs(data, options, limit);
   else pairs = d::read_file_pairs(data, options, limit);
-  if (pairs.sources.empty()) throw UsageError(pairs.file + ": empty; texts in pairs are expected");
+  if (pairs.size() == 0) throw UsageError(pairs.file + ": empty; texts in pairs are expected");
   return pairs;
 }
 

@@ -424,13 +424,16 @@ GenerationOptions generation_of(const Bundle& bundle, const Json& options) {
   }
 }
 
-void check_ids(const Bundle& bundle, std::span<const tokenizers::Encoding> encodings) {
-  const int64_t rows = bundle.config.value("vocab_size", std::numeric_limits<int64_t>::max());
+int64_t vocabulary_of(const Bundle& bundle) { return bundle.config.value("vocab_size", std::numeric_limits<int64_t>::max()); }
+
+void check_ids(const Bundle& bundle, std::span<const tokenizers::Encoding> encodings) { check_ids(tokenizer_of(bundle), vocabulary_of(bundle), encodings); }
+
+void check_ids(const tokenizers::Tokenizer& tokenizer, int64_t vocabulary, std::span<const tokenizers::Encoding> encodings) {
   for (const auto& encoding : encodings) {
     for (const int64_t id : encoding.ids) {
-      if (id < rows) continue;
-      throw std::runtime_error("the tokenizer gives id " + std::to_string(id) + " of its " + std::to_string(tokenizer_of(bundle).vocab_size()) +
-                               " tokens; the network's embedding has vocab_size " + std::to_string(rows) + " rows (put the network's own tokenizer in the folder)");
+      if (id < vocabulary) continue;
+      throw std::runtime_error("the tokenizer gives id " + std::to_string(id) + " of its " + std::to_string(tokenizer.vocab_size()) +
+                               " tokens; the network's embedding has vocab_size " + std::to_string(vocabulary) + " rows (put the network's own tokenizer in the folder)");
     }
   }
 }

@@ -16,6 +16,8 @@ namespace zoo::app {
 GenerationOptions generation_of(const Bundle& bundle, const Json& options);
 // Throws std::runtime_error for ids beyond the embedding: the folder's tokenizer belongs to another network.
 void check_ids(const Bundle& bundle, std::span<const tokenizers::Encoding> encodings);
+void check_ids(const tokenizers::Tokenizer& tokenizer, int64_t vocabulary, std::span<const tokenizers::Encoding> encodings);
+int64_t vocabulary_of(const Bundle& bundle);  // rows of the network's embedding, where its config says
 
 // For each text the results as a JSON list of {"text", "ids", "score" (beam search)}, best first; an empty text has none.
 std::vector<Json> write_texts_for(Bundle& bundle, const GenerationOptions& how, std::span<const std::string> texts,

@@ -269,6 +269,7 @@ PredictionForms forms_of(Json predictions) {
 class TokenClassification : public Task {
  public:
   std::string name() const override { return "token_classification"; }
+  std::vector<std::string> option_names() const override { return {"max_length"}; }
   std::string primary_metric() const override { return "f1"; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle,

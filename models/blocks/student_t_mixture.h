@@ -1,5 +1,5 @@
 // A mixture of K Student-t distributions per point: the density that probabilistic forecasters return as
-// distribution.{weight,df,loc,scale} (models/model.h).
+// distribution.{weight,df,loc,scale} (models/model.h). Without df: normal ones, whose degrees are infinite here.
 #pragma once
 #include "models/model.h"
 
@@ -9,7 +9,8 @@ namespace zoo {
 struct StudentTMixture {
   at::Tensor weight, df, loc, scale;
 
-  // From and to the outputs of a network. Throws std::invalid_argument when one of the four is missing.
+  // From and to the outputs of a network. Throws std::invalid_argument when weight, loc or scale is missing. An undefined df is not
+  // put in.
   static StudentTMixture from(const Tensors& outputs);
   void into(Tensors& outputs) const;
 

@@ -5,6 +5,7 @@
 // data_utils/task_pvps.py (PVP), with prompt_encoder_type "lstm" and RoBERTa.
 // Differences: freeze_plm is on unless the config says otherwise; a text whose mask was cut away is judged at its first token.
 #include "models/blocks/heads.h"
+#include "models/blocks/lstm.h"
 #include "models/init.h"
 #include "models/text/roberta.h"
 
@@ -43,33 +44,6 @@ struct Config : roberta::Config {
   }
 };
 
-// torch.nn.LSTM(width, width, num_layers=2, bidirectional=True, batch_first=True): [B, T, D] -> [B, T, 2 D].
-struct LstmImpl : Module {
-  int64_t width;
-  std::vector<Tensor> weights;  // of each layer forwards, then backwards: input, hidden, and both biases
-  explicit LstmImpl(int64_t w) : width(w) {
-    for (const std::string layer : {"_l0", "_l1"}) {
-      for (const std::string direction : {"", "_reverse"}) {
-        weights.push_back(param("weight_ih" + layer + direction, {4 * width, layer == "_l0" ? width : 2 * width}));
-        weights.push_back(param("weight_hh" + layer + direction, {4 * width, width}));
-        weights.push_back(param("bias_ih" + layer + direction, {4 * width}));
-        weights.push_back(param("bias_hh" + layer + direction, {4 * width}));
-      }
-    }
-  }
-  Tensor forward(const Tensor& x) {
-    const Tensor start = at::zeros({4, x.size(0), width}, x.options());
-    return std::get<0>(at::lstm(x, {start, start}, weights, /*has_biases=*/true, /*num_layers=*/2, /*dropout=*/0.0, is_training(),
-                                /*bidirectional=*/true, /*batch_first=*/true));
-  }
-  void init() override {
-    at::NoGradGuard no_grad;
-    const double bound = 1.0 / std::sqrt(static_cast<double>(width));
-    for (auto& weight : weights) weight.uniform_(-bound, bound);
-  }
-};
-ZOO_MODULE(Lstm);
-
 // RobertaForMaskedLM, whose words can be given.
 struct LanguageModelImpl : Module {
   Config cfg;
@@ -96,7 +70,7 @@ struct ContinuousPrompt : Model {
   }
   LanguageModel model = add("model", LanguageModel(cfg));
   Embedding prompts = add("prompt_embeddings", Embedding(cfg.prompt_length, cfg.hidden_size));
-  Lstm lstm = add("lstm_head", Lstm(cfg.hidden_size));
+  BiLstm lstm = add("lstm_head", BiLstm(cfg.hidden_size, cfg.hidden_size, /*layers=*/2));
   Linear mlp1 = add("mlp_head.0", Linear(2 * cfg.hidden_size, cfg.hidden_size));
   Linear mlp2 = add("mlp_head.2", Linear(cfg.hidden_size, cfg.hidden_size));
 

@@ -4,7 +4,7 @@
 // Reference: transformers 5.23.0, models/informer/modeling_informer.py: InformerForPrediction, and time_series_utils.py.
 // With "future_values" (in training "target") the decoder reads the true past of every step. Without, num_parallel_samples paths
 // are sampled step by step as in generate(), in evaluation always the same ones; the forecast's distribution is the mixture of
-// their Student-t, its mean the forecast. The head "student_t" and the loss "nll" are implemented.
+// their Student-t (or normal, or negative binomial) distributions, its mean the forecast. The loss is "nll".
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
@@ -15,6 +15,8 @@
 #include "models/blocks/informer.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
+#include "models/blocks/negative_binomial_mixture.h"
+#include "models/blocks/student_t_mixture.h"
 #include "models/config.h"
 #include "models/init.h"
 #include "models/model.h"
@@ -27,7 +29,7 @@ struct Config {
   int64_t d_model = 64, encoder_ffn_dim = 32, decoder_ffn_dim = 32, encoder_attention_heads = 2, decoder_attention_heads = 2;
   int64_t encoder_layers = 2, decoder_layers = 2;
   std::vector<int64_t> lags_sequence = {1, 2, 3, 4, 5, 6, 7}, cardinality, embedding_dimension;
-  std::string scaling = "mean", attention_type = "prob", activation_function = "gelu";
+  std::string scaling = "mean", distribution_output = "student_t", attention_type = "prob", activation_function = "gelu";
   double dropout = 0.05, encoder_layerdrop = 0.1, decoder_layerdrop = 0.1, attention_dropout = 0.1, activation_dropout = 0.1, init_std = 0.02;
   bool distil = true;
 
@@ -65,7 +67,7 @@ struct Config {
     f.probability("activation_dropout", activation_dropout);
     f.number("init_std", init_std);
     f.flag("distil", distil);
-    f.fixed("distribution_output", "student_t");
+    f.one_of("distribution_output", distribution_output, {"student_t", "normal", "negative_binomial"});
     f.fixed("loss", "nll");
     f.ignored({"feature_size", "lags_sequence", "cardinality", "embedding_dimension", "scaling"});
     read_scaling(f);
@@ -260,9 +262,9 @@ Tensor lagged(const Tensor& series, int64_t steps, int64_t shift, const std::vec
 
 // ---- the network ----
 
-struct StudentT {
-  Tensor df, loc, scale;  // [N, T, C], of the scaled series
-};
+// Of a point's distribution of the scaled series, each [N, T, C]: Student-t df, loc, scale, where infinite df are a normal one; or
+// negative binomial total_count, logits.
+using Parameters = std::vector<Tensor>;
 
 struct InformerForPrediction : Model {
   Config cfg;
@@ -271,7 +273,7 @@ struct InformerForPrediction : Model {
                                            [&](int64_t i) { return Embedding(cfg.cardinality[i], cfg.embedding_dimension[i]); });
   Stack encoder = add("model.encoder", Stack(cfg, false));
   Stack decoder = add("model.decoder", Stack(cfg, true));
-  std::vector<Linear> heads = add_n("parameter_projection.proj", 3, [&](int64_t) { return Linear(cfg.d_model, cfg.input_size); });
+  std::vector<Linear> heads = add_n("parameter_projection.proj", cfg.distribution_output == "student_t" ? 3 : 2, [&](int64_t) { return Linear(cfg.d_model, cfg.input_size); });
 
   Tensors forward(const Tensors& inputs) override {
     const Tensor& past = inputs.at("series");
@@ -340,35 +342,42 @@ struct InformerForPrediction : Model {
     return at::cat({lags, steady.unsqueeze(1).expand({-1, lags.size(1), -1}), time}, 2);
   }
 
-  StudentT student_t(const Tensor& hidden) {
+  Parameters parameters(const Tensor& hidden) {
     const auto squareplus = [](const Tensor& x) { return (x + at::sqrt(x.square() + 4.0)) / 2.0; };
-    const double least = std::numeric_limits<float>::epsilon();
-    return {2.0 + squareplus(heads[0](hidden)), heads[1](hidden), squareplus(heads[2](hidden)).clamp_min(least)};
+    const auto width = [&](const Tensor& x) { return squareplus(x).clamp_min(std::numeric_limits<float>::epsilon()); };
+    const Tensor first = heads[0](hidden), second = heads[1](hidden);
+    if (counts()) return {squareplus(first), second};
+    if (cfg.distribution_output == "normal") return {at::full_like(first, std::numeric_limits<double>::infinity()), first, width(second)};
+    return {2.0 + squareplus(first), second, width(heads[2](hidden))};
   }
+  bool counts() const { return cfg.distribution_output == "negative_binomial"; }
 
   Tensors teacher_forced(const Tensor& series, const Tensor& steady, const Tensor& time, const Tensor& memory, const Scale& scale,
                          const Tensors& inputs) {
     const Tensor tokens = with_features(lagged(series, cfg.prediction_length, 0, cfg.lags_sequence), steady, time);
-    const StudentT t = student_t(decoder(tokens, memory, inputs));
-    return outputs(t.df.unsqueeze(-1), t.loc.unsqueeze(-1), t.scale.unsqueeze(-1), scale);
+    Parameters given = parameters(decoder(tokens, memory, inputs));
+    for (auto& values : given) values = values.unsqueeze(-1);
+    return outputs(given, scale);
   }
 
   // Path by path and step by step: what was drawn for a step is the next one's past.
   Tensors sampled(const Tensor& series, const Tensor& steady, const Tensor& time, const Tensor& memory, const Scale& scale) {
     const int64_t paths = cfg.num_parallel_samples, batch = series.size(0);
-    const Tensor noise = draw_noise(paths, series.options());  // [2, H, 1, paths, C]
+    const Tensor noise = counts() ? Tensor() : draw_noise(paths, series.options());  // [2, H, 1, paths, C]
     const Tensor steady_paths = steady.repeat_interleave(paths, 0), time_paths = time.repeat_interleave(paths, 0);
     Tensor grown = series.repeat_interleave(paths, 0);  // [B paths, T, C], a step longer in each round
-    std::vector<Tensor> df, loc, width;
+    std::vector<std::vector<Tensor>> steps(counts() ? 2 : 3);
     for (int64_t step = 0; step < cfg.prediction_length; ++step) {
       const Tensor tokens = with_features(lagged(grown, step + 1, 1, cfg.lags_sequence), steady_paths, time_paths.slice(1, 0, step + 1));
       const Tensor last = decoder(tokens, memory, Tensors()).slice(1, step);  // [B paths, 1, D]
-      const StudentT t = student_t(last);
-      for (auto [list, value] : {std::pair{&df, &t.df}, {&loc, &t.loc}, {&width, &t.scale}}) list->push_back(value->view({batch, paths, -1}));
-      grown = at::cat({grown, draw(t, noise.select(1, step).expand({2, batch, paths, cfg.input_size}))}, 1);
+      const Parameters given = parameters(last);
+      for (size_t i = 0; i < given.size(); ++i) steps[i].push_back(given[i].view({batch, paths, -1}));
+      const Tensor drawn = counts() ? draw_counts(given, scale, batch, step) : draw(given, noise.select(1, step).expand({2, batch, paths, cfg.input_size}));
+      grown = at::cat({grown, drawn}, 1);
     }
-    const auto together = [](const std::vector<Tensor>& steps) { return at::stack(steps, 1).transpose(2, 3); };  // [B, H, C, paths]
-    return outputs(together(df), together(loc), together(width), scale);
+    Parameters all;
+    for (const auto& values : steps) all.push_back(at::stack(values, 1).transpose(2, 3));  // [B, H, C, paths]
+    return outputs(all, scale);
   }
 
   // Two uniform numbers per step, path and column: the same for every row of a batch, so that rows do not depend on each other.
@@ -380,23 +389,47 @@ struct InformerForPrediction : Model {
     return noise.to(options.device());
   }
 
-  // A Student-t from two uniform numbers by Bailey's polar method (1994): cos(2 pi v) sqrt(df (u^(-2 / df) - 1)).
-  static Tensor draw(const StudentT& t, const Tensor& noise) {  // noise [2, B, paths, C] -> [B paths, 1, C]
-    at::NoGradGuard no_grad;
-    const Tensor df = t.df.to(at::kDouble), u = noise[0].reshape(df.sizes()), v = noise[1].reshape(df.sizes());
-    const Tensor standard = at::cos(2.0 * M_PI * v) * at::sqrt(df * at::expm1(-2.0 / df * u.log()));
-    return t.loc + t.scale * standard.to(t.loc.scalar_type());
+  // A Student-t from two uniform numbers by Bailey's polar method (1994): cos(2 pi v) sqrt(df (u^(-2 / df) - 1)); with infinite df it
+  // is Box and Muller's (1958) for a normal one.
+  static Tensor draw(const Parameters& of, const Tensor& noise) {  // noise [2, B, paths, C] -> [B paths, 1, C]
+    const at::NoGradGuard no_grad;
+    const Tensor df = of[0].to(at::kDouble), log_u = noise[0].reshape(df.sizes()).log(), v = noise[1].reshape(df.sizes());
+    const Tensor radius = at::where(df.isinf(), -2.0 * log_u, df * at::expm1(-2.0 / df * log_u));
+    const Tensor standard = at::cos(2.0 * M_PI * v) * at::sqrt(radius);
+    return of[1] + of[2] * standard.to(of[1].scalar_type());
+  }
+
+  // Negative binomial numbers in the series' own units as Poisson numbers of gamma rates, scaled like the series. Row by row, always
+  // with the same seed in evaluation, so that rows do not depend on each other.
+  Tensor draw_counts(const Parameters& of, const Scale& scale, int64_t batch, int64_t step) const {  // -> [B paths, 1, C]
+    const at::NoGradGuard no_grad;
+    const auto rows = [&](const Tensor& values) { return values.to(at::kCPU, at::kDouble).reshape({batch, -1, cfg.input_size}); };  // [B, paths, C]
+    const Tensor by = rows(scale.scale), odds = rows(of[1]).exp() * by, failures = rows(of[0]);
+    std::vector<Tensor> drawn;
+    for (int64_t row = 0; row < batch; ++row) {
+      const auto generator = is_training() ? at::Generator() : at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(step));
+      const auto chosen = is_training() ? std::nullopt : std::optional(generator);
+      drawn.push_back(at::poisson(at::_standard_gamma(failures[row], chosen) * odds[row], chosen));
+    }
+    return ((at::stack(drawn) - rows(scale.loc)) / by).reshape(of[0].sizes()).to(of[0].options());
   }
 
   // [B, H, C, K] of the scaled series -> the series' own units.
-  static Tensors outputs(const Tensor& df, const Tensor& loc, const Tensor& width, const Scale& scale) {
+  Tensors outputs(const Parameters& of, const Scale& scale) const {
     const Tensor by = scale.scale.unsqueeze(-1), from = scale.loc.unsqueeze(-1);  // [B, 1, C, 1]
-    const Tensor place = loc * by + from;
-    return {{"forecast", place.mean(-1)},  // the mean of a Student-t with more than one degree of freedom is its place
-            {"distribution.weight", at::full(df.sizes(), 1.0 / static_cast<double>(df.size(-1)), df.options())},
-            {"distribution.df", df},
-            {"distribution.loc", place},
-            {"distribution.scale", width * by}};
+    const Tensor weight = at::full(of[0].sizes(), 1.0 / static_cast<double>(of[0].size(-1)), of[0].options());
+    Tensors result;
+    if (counts()) {  // their distribution cannot be moved: the odds grow by the scale, and the loc has no say
+      const NegativeBinomialMixture mixture{weight, of[0], of[1] + by.log()};
+      mixture.into(result);
+      result["forecast"] = mixture.mean();
+      return result;
+    }
+    const bool normal = cfg.distribution_output == "normal";
+    const StudentTMixture mixture{weight, normal ? Tensor() : of[0], of[1] * by + from, of[2] * by};
+    mixture.into(result);
+    result["forecast"] = mixture.loc.mean(-1);  // the mean of a Student-t with more than one degree of freedom is its place
+    return result;
   }
 };
 

@@ -9,6 +9,7 @@
 #include "models/blocks/favor.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
+#include "models/blocks/lstm.h"
 #include "models/blocks/positions.h"
 #include "models/config.h"
 #include "models/model.h"
@@ -61,37 +62,11 @@ struct SelfAttentionImpl : Module {
 };
 ZOO_MODULE(SelfAttention);
 
-// torch.nn.LSTM(in, hidden, batch_first=True, bidirectional=True): [B, T, in] -> [B, T, 2 * hidden].
-struct BiLstmImpl : Module {
-  int64_t hidden;
-  BiLstmImpl(int64_t in, int64_t width) : hidden(width) {
-    for (const std::string end : {"_l0", "_l0_reverse"}) {
-      weights.push_back(param("weight_ih" + end, {4 * hidden, in}));
-      weights.push_back(param("weight_hh" + end, {4 * hidden, hidden}));
-      weights.push_back(param("bias_ih" + end, {4 * hidden}));
-      weights.push_back(param("bias_hh" + end, {4 * hidden}));
-    }
-  }
-  std::vector<Tensor> weights;
-
-  Tensor forward(const Tensor& x) {
-    const Tensor start = at::zeros({2, x.size(0), hidden}, x.options());
-    return std::get<0>(at::lstm(x, {start, start}, weights, /*has_biases=*/true, /*num_layers=*/1, /*dropout=*/0.0, is_training(),
-                                /*bidirectional=*/true, /*batch_first=*/true));
-  }
-  void init() override {
-    const double bound = 1.0 / std::sqrt(static_cast<double>(hidden));
-    at::NoGradGuard no_grad;
-    for (auto& weight : weights) weight.uniform_(-bound, bound);
-  }
-};
-ZOO_MODULE(BiLstm);
-
 struct LayerImpl : Module {
   Config cfg;
   explicit LayerImpl(const Config& c) : cfg(c) {}
   SelfAttention self_attn = add("self_attn", SelfAttention(cfg));
-  BiLstm lstm = add("lstm", BiLstm(cfg.d_model, cfg.d_ff));
+  BiLstm lstm = add("lstm", BiLstm(cfg.d_model, cfg.d_ff, /*layers=*/1));
   Linear out = add("linear", Linear(2 * cfg.d_ff, cfg.d_model));
   LayerNorm norm1 = add("norm1", LayerNorm(cfg.d_model));
   LayerNorm norm2 = add("norm2", LayerNorm(cfg.d_model));

@@ -16,6 +16,7 @@ violations() {
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(spdlog|fmt|CLI)/' models data tokenizers metrics weights
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<opencv' app models tokenizers metrics weights
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(utf8proc|pcre2)' app models data weights
+  grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<sentencepiece' app models data metrics weights
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(pcre2|torch/|ATen/)' metrics
   # The whole of LibTorch's C++ frontend costs half a minute for each file.
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<torch/(torch|extension|nn/functional|all|nn)\.h>' app models data tokenizers weights

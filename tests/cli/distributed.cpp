@@ -1,5 +1,8 @@
 // zoo train --processes 2, with the real program: the same weights as one process, deaths, resuming.
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <random>
@@ -91,6 +94,75 @@ TEST_CASE("a killed process stops the training, which goes on afterwards to the 
   CHECK(has(resumed.err, "going on after step"));
   CHECK(file_text(scratch / "cut/model.safetensors") == file_text(scratch / "whole/model.safetensors"));
   CHECK(zoo_program("train --json --resume '" + (scratch / "cut").string() + "'").code == 0);  // finished: nothing to do
+}
+
+TEST_CASE("seeds in two processes each: killed in the second, they go on to the same weights without the recipe", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  const std::string how = "--processes 2 --seeds 1,2 --set epochs=20 --set checkpoint.every_steps=3";
+  const Outcome whole = zoo_program(command(scratch, "whole", 4, how));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(whole.json().at("finished") == 2);
+  CHECK(whole.json().at("metrics").at("accuracy").at("values").size() == 2);
+  const std::string killer = "( while ! ls '" + (scratch / "cut").string() + "'/seed-2/checkpoints/step-* > /dev/null 2>&1; do sleep 0.02; done; "
+                             "kill -9 $(pgrep -f '[/]cut --processes') ) & ";
+  CHECK(zoo_program(command(scratch, "cut", 4, how), killer).code != 0);
+  CHECK(fs::exists(scratch / "cut/seed-1/results.json"));
+  CHECK_FALSE(fs::exists(scratch / "cut/seed-2/results.json"));
+  const auto written = fs::last_write_time(scratch / "cut/seed-1/model.safetensors");
+  const std::string again = "train --json --resume '" + (scratch / "cut").string() + "'";
+  CHECK(zoo_program(again + " --processes 1").code == 2);
+  const Outcome resumed = zoo_program(again);
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(has(resumed.err, "going on after step"));
+  CHECK(resumed.json().at("metrics") == whole.json().at("metrics"));
+  CHECK(fs::last_write_time(scratch / "cut/seed-1/model.safetensors") == written);
+  for (const std::string seed : {"seed-1", "seed-2"})
+    CHECK(file_text(scratch / ("cut/" + seed + "/model.safetensors")) == file_text(scratch / ("whole/" + seed + "/model.safetensors")));
+}
+
+// A port that nobody listens at now.
+int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+// A launcher's variables for one of two processes: % is its rank.
+std::string variables(std::string pattern, int rank) {
+  for (size_t at; (at = pattern.find('%')) != std::string::npos;) pattern.replace(at, 1, std::to_string(rank));
+  return "env OMP_NUM_THREADS=1 " + pattern + " ";
+}
+
+TEST_CASE("two processes under the variables of each launcher train as those of --processes", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  REQUIRE(zoo_program(command(scratch, "own", 4, "--processes 2 --set epochs=1"), "env OMP_NUM_THREADS=1").code == 0);
+  const std::string port = "MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(free_port()), job = std::to_string(::getpid());
+  const std::pair<std::string, std::string> launchers[] = {
+      {"torchrun", "RANK=% LOCAL_RANK=% WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 " + port},
+      {"mpirun", "OMPI_COMM_WORLD_RANK=% OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=% OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_NAMESPACE=zoo-" + job},
+      {"mpiexec", "PMI_RANK=% PMI_SIZE=2 PMI_ID=% MPI_LOCALRANKID=% MPI_LOCALNRANKS=2 PMI_PORT=zoo:" + job},
+      {"srun", "SLURM_PROCID=% SLURM_LOCALID=% SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 SLURM_NNODES=1 SLURM_STEP_NODELIST=localhost SLURM_STEP_ID=0 SLURM_JOB_ID=" + job}};
+  for (const auto& [name, pattern] : launchers) {
+    INFO(name);
+    const std::string how = command(scratch, name, 4, "--set epochs=1");
+    const Outcome both = zoo_program(how, "( " + variables(pattern, 1) + ZOO_PROGRAM " " + how + " > '" + (scratch / (name + ".1")).string() + "' 2>&1 ) & " + variables(pattern, 0));
+    INFO(both.err << file_text(scratch / (name + ".1")));
+    REQUIRE(both.code == 0);
+    CHECK(both.json().at("samples") == 9);
+    CHECK(file_text(scratch / (name + "/model.safetensors")) == file_text(scratch / "own/model.safetensors"));
+  }
 }
 
 TEST_CASE("mistakes with several processes", "[cli][distributed]") {

@@ -53,12 +53,24 @@ TEST_CASE("seeds are trained, summed up, resumed and compared", "[cli]") {
   CHECK(file_text(scratch / "seeds/seed-1/model.safetensors") != file_text(scratch / "seeds/seed-2/model.safetensors"));
 
   const auto written = fs::last_write_time(scratch / "seeds/seed-1/model.safetensors");
-  const Outcome more = train(scratch, "--lr 1e-3 --seeds 1,2,3 --resume " + quoted(scratch / "seeds"));
+  const std::string again = "train --resume " + quoted(scratch / "seeds");  // the folder knows the recipe
+  const Outcome more = zoo_program(again + " --seeds 1,2,3");
   INFO(more.err);
   REQUIRE(more.code == 0);
   CHECK(has(more.out, "seed 3"));
   CHECK(has(more.out, "3 of 3 seeds"));
   CHECK(fs::last_write_time(scratch / "seeds/seed-1/model.safetensors") == written);
+  CHECK(has(zoo_program(again).out, "3 of 3 seeds"));
+  const Outcome fewer = zoo_program(again + " --seeds 1");
+  CHECK(fewer.code == 2);
+  CHECK(has(fewer.err, "begun with 1,2,3"));
+  const Outcome other = zoo_program(again + " --lr 1e-2");
+  CHECK(other.code == 2);
+  CHECK(has(other.err, "optimizer.lr: 0.001 -> 0.01"));
+  CHECK(zoo_program("train --seeds 1 --resume " + quoted(scratch / "seeds/seed-1")).code == 2);  // one training
+  CHECK(zoo_program(again + " --processes 2").code == 2);
+  CHECK(train(scratch, "--lr -1 --seeds 1 --out " + quoted(scratch / "none")).code == 2);
+  CHECK_FALSE(fs::exists(scratch / "none"));
   CHECK(train(scratch, "--seeds 1,x --out " + quoted(scratch / "other")).code == 2);
   CHECK(train(scratch, "--seeds 1 --out " + quoted(scratch / "seeds")).code == 2);
 

@@ -154,4 +154,33 @@ TEST_CASE("a small T5 learns to reverse three words", "[cli][seq2seq]") {
   CHECK(zoo_program("run " + fresh.at("out") + " --task seq2seq --input 'cat dog good'").out == "good dog cat\n");
 }
 
+TEST_CASE("pairs that stay in their files teach and measure as those that are held", "[cli][seq2seq][streamed]") {
+  const Fresh checkpoint;
+  std::mt19937 random(4);
+  std::string table = "source\ttarget\n", sources, targets;
+  for (int i = 0; i < 40; ++i) {
+    const auto [forward, backward] = reversal(random);
+    table += forward + "\t" + backward + "\n";
+    sources += forward + "\n";
+    targets += backward + "\n";
+  }
+  checkpoint.write("t.tsv", table);
+  checkpoint.write("p/train.en", sources);
+  checkpoint.write("p/train.ne", targets);
+  const auto train = [&](const std::string& data, const std::string& out, const std::string& more) {
+    const auto outcome = zoo_program("train --model " + checkpoint.at("net") + " --task seq2seq --data " + checkpoint.at(data) + " --epochs 2 --batch-size 8 --seed 1 --json --out " +
+                                     checkpoint.at(out) + " " + more);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    return outcome.json().at("metrics");
+  };
+  const std::string sides = "--set options.columns=en,ne ", left = "--set options.stream_above_mb=0 ";
+  const auto figures = train("t.tsv", "held", "");
+  CHECK(train("t.tsv", "left", left).dump() == figures.dump());
+  CHECK(train("p", "lines", sides + left + "--workers 2 ").at("loss") == figures.at("loss"));
+  const std::string weights = file_text(checkpoint.path() / "held/model.safetensors");
+  CHECK(file_text(checkpoint.path() / "left/model.safetensors") == weights);
+  CHECK(file_text(checkpoint.path() / "lines/model.safetensors") == weights);
+}
+
 }  // namespace cli_seq2seq_pairs_tests

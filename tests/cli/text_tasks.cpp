@@ -1,5 +1,6 @@
 // Text tasks through the real program, on a checkpoint folder made here.
 #include <ATen/ATen.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +107,75 @@ TEST_CASE("training into other classes asks for --reinit-head", "[cli]") {
       zoo_says("run " + checkpoint.file("trained") + " --input 'bad movie' --json --log-level error");
   REQUIRE(used.code == 0);
   CHECK(Json::parse(used.out).at("predictions")[0].at("probabilities").size() == 2);
+}
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_CASE("texts that stay in their file teach the same weights, whatever the workers, and resume", "[cli][streamed]") {
+  const Checkpoint checkpoint;
+  const std::vector<std::string> texts{"a great film !", "\"bad\nmovie, bad\"", "the best", "terrible \"\"film"}, labels{"positive", "negative", "neutral"};
+  std::string table = "sentence,label\n";
+  for (size_t i = 0; i < 37; ++i) table += texts[i * 7 % 4] + "," + labels[i * 5 % 3] + (i % 9 ? "\n" : "\r\n\n");
+  checkpoint.write("train.csv", table);
+  const std::string how = "train --model " + checkpoint.net() + " --task text_classification --data " + checkpoint.file("train.csv") +
+                          " --epochs 3 --batch-size 4 --validation-share 0.2 --json --log-level error ";
+  const auto out = [&](const std::string& name) { return "--out " + checkpoint.file(name) + " "; };
+  REQUIRE(zoo_says(how + out("held")).code == 0);
+  const std::string left = how + "--set options.stream_above_mb=0 ";
+  const auto streamed = zoo_says(left + "--workers 3 " + out("left"));
+  INFO(streamed.out);
+  REQUIRE(streamed.code == 0);
+  const std::string weights = bytes_of(checkpoint.path / "held/model.safetensors");
+  CHECK(bytes_of(checkpoint.path / "left/model.safetensors") == weights);
+  CHECK(Json::parse(bytes_of(checkpoint.path / "left/results.json")).at("metrics") == Json::parse(bytes_of(checkpoint.path / "held/results.json")).at("metrics"));
+  // Ended by its clock's checkpoint after the first epoch, then gone on with.
+  const std::string killed = "sh -c '" ZOO_PROGRAM " \"$@\" & p=$!; while ! ls " + (checkpoint.path / "cut/checkpoints").string() +
+                             "/step-* >/dev/null 2>&1 && kill -0 $p 2>/dev/null; do sleep 0.01; done; kill -9 $p' sh ";
+  CHECK(std::system((killed + left + "--set checkpoint.every_steps=2 " + out("cut") + " >/dev/null 2>&1").c_str()) >= 0);
+  REQUIRE(zoo_says("train --resume " + checkpoint.file("cut")).code == 0);
+  CHECK(bytes_of(checkpoint.path / "cut/model.safetensors") == weights);
+}
+
+// The most memory that a command had resident, in MB.
+double peak_mb(const std::string& command) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  struct rusage usage {};
+  REQUIRE(::wait4(child, &status, 0, &usage) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;  // of the child and of its own
+}
+
+TEST_CASE("a training on a file of 210 MB needs little more memory than one on a small file", "[cli][streamed]") {
+  const Checkpoint checkpoint;
+  constexpr int kRows = 210000;
+  {
+    std::string text;
+    while (text.size() < 990) text += "a great film and a bad movie ";
+    std::ofstream large(checkpoint.path / "large.csv"), small(checkpoint.path / "small.csv");
+    for (auto* file : {&large, &small}) *file << "sentence,label\n";
+    for (int row = 0; row < kRows; ++row) {
+      const std::string line = text + (row % 2 ? ",positive\n" : ",negative\n");
+      large << line;
+      if (row < 100) small << line;
+    }
+  }
+  REQUIRE(fs::file_size(checkpoint.path / "large.csv") > 200000000);
+  const auto peak = [&](const std::string& data) {
+    return peak_mb(ZOO_PROGRAM " train --model " + checkpoint.net() + " --task text_classification --data " + checkpoint.file(data) + " --eval-data " +
+                   checkpoint.file("good.tsv") + " --max-steps 20 --batch-size 8 --overwrite --log-level error --out " + checkpoint.file("out") + " > /dev/null");
+  };
+  const double small = peak("small.csv"), large = peak("large.csv");
+  INFO("peak with the small file " << small << " MB, with the large one " << large << " MB");
+  CHECK(large - small < 40.0);
 }
 
 }  // namespace cli_text_tasks_tests

@@ -22,8 +22,17 @@ def call(model, x):
     finally:
         torch.randint = real
     assert not waiting
-    df, loc, scale = (p.reshape(x["future_values"].shape) for p in out.params)
-    by, start = (t.reshape(len(df), 1, -1) for t in (out.scale, out.loc))
+    params = [p.reshape(x["future_values"].shape) for p in out.params]
+    by, start = (t.reshape(len(params[0]), 1, -1) for t in (out.scale, out.loc))
+    if config.distribution_output == "negative_binomial":  # the reference has put the scale into the logits, in place
+        counts = torch.distributions.NegativeBinomial(total_count=params[0], logits=params[1])
+        assert torch.allclose(-counts.log_prob(x["future_values"]).sum(-1).mean(), out.loss)
+        return {"forecast": counts.mean, "distribution.weight": torch.ones_like(params[0]).unsqueeze(-1),
+                "distribution.total_count": params[0].unsqueeze(-1), "distribution.logits": params[1].unsqueeze(-1)}, out.loss
+    if config.distribution_output == "normal":
+        loc, scale = params
+        return {"forecast": loc * by + start, "distribution.loc": (loc * by + start).unsqueeze(-1), "distribution.scale": (scale * by).unsqueeze(-1)}, out.loss
+    df, loc, scale = params
     return {"forecast": loc * by + start, "distribution.weight": torch.ones_like(df).unsqueeze(-1), "distribution.df": df.unsqueeze(-1),
             "distribution.loc": (loc * by + start).unsqueeze(-1), "distribution.scale": (scale * by).unsqueeze(-1)}, out.loss
 
@@ -52,12 +61,16 @@ def write(file, missing=False, **settings):
              "series_time": inputs("series_time", (2, past, columns), 0, -0.5, 0.5), "past_observed_mask": observed,
              "future_values": inputs("future_values", (2, config.prediction_length, config.input_size), 0),
              "future_time": inputs("future_time", (2, config.prediction_length, columns), 0, -0.5, 0.5), **samples(config)}
+    if config.distribution_output == "negative_binomial":  # counts
+        for name in ("series", "future_values"):
+            given[name] = (given[name].abs() * 4).floor()
     if config.num_static_categorical_features:
         given["static_categorical_features"] = torch.stack([tokens(f"static.{i}", (2,), 0, 0, n) for i, n in enumerate(config.cardinality)], -1)
     if config.num_static_real_features:
         given["static_real_features"] = inputs("static_real_features", (2, config.num_static_real_features), 0)
     distil = config.distil and config.encoder_layers > 1
-    write_fixture(file, InformerForPrediction(config), name="informer_for_prediction",
+    model = InformerForPrediction(config)
+    write_fixture(file, model, name="informer_for_prediction",
                   config={**settings, "architectures": ["InformerForPrediction"], "model_type": "informer"}, call=call, inputs=given,
                   reference={"package": "transformers", "version": transformers.__version__, "class": "InformerForPrediction"},
                   mids=["model.encoder.value_embedding.value_projection", "model.encoder.layers.0.self_attn", "model.encoder.layers.0",
@@ -68,7 +81,7 @@ def write(file, missing=False, **settings):
                          *(["model.encoder.conv_layers.0.downConv.weight"] if distil else []), "model.encoder.layers.0.fc1.weight",
                          *(["model.embedder.embedders.0.weight"] if config.num_static_categorical_features else []),
                          "model.decoder.layers.0.self_attn.v_proj.weight", "model.decoder.layers.1.encoder_attn.k_proj.weight", "model.decoder.layernorm_embedding.bias",
-                         *(f"parameter_projection.proj.{i}.weight" for i in range(3))])
+                         *(f"parameter_projection.proj.{i}.weight" for i in range(len(model.parameter_projection.proj)))])
 
 
 if __name__ == "__main__":
@@ -77,3 +90,5 @@ if __name__ == "__main__":
     write("informer_for_prediction.static.safetensors", input_size=1, scaling="std", attention_type="full", distil=False, num_dynamic_real_features=1,
           num_static_real_features=2, num_static_categorical_features=2, cardinality=[5, 3], embedding_dimension=[4, 2], activation_function="relu")
     write("informer_for_prediction.unscaled.safetensors", scaling=None, context_length=15, sampling_factor=5)
+    write("informer_for_prediction.normal.safetensors", distribution_output="normal", scaling="std")
+    write("informer_for_prediction.counts.safetensors", distribution_output="negative_binomial")

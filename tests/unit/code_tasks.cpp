@@ -42,11 +42,12 @@ TEST_CASE("CodeXGLUE's defects are read as they are", "[code_tasks]") {
   const Scratch folder;
   const auto file = folder.write("test.jsonl", R"({"project":"p","commit_id":"c","target":1,"func":"int  x = 1;\n\treturn x;","idx":7})" "\n"
                                                R"({"project":"p","commit_id":"d","target":0,"func":"free ( x ) ;","idx":8})" "\n");
-  CHECK(read_labelled_texts(file, Json::object(), 0).texts[0] == "int  x = 1;\n\treturn x;");
+  CHECK(read_labelled_texts(file, Json::object(), 0).rows.row(0).front() == "int  x = 1;\n\treturn x;");
   const auto tidy = read_labelled_texts(file, {{"columns", "func,target"}, {"single_spaces", true}}, 0);
-  CHECK(tidy.texts == std::vector<std::string>{"int x = 1; return x;", "free ( x ) ;"});
-  CHECK(tidy.labels == std::vector<std::string>{"1", "0"});
-  CHECK(tidy.pairs.empty());
+  CHECK(tidy.rows.first() == std::vector<std::string>{"int x = 1; return x;", "free ( x ) ;"});
+  CHECK(tidy.names == std::vector<std::string>{"1", "0"});
+  CHECK(tidy.labels == std::vector<int32_t>{0, 1});
+  CHECK_FALSE(tidy.rows.paired());
   const auto bundle = detector(folder, "DefectModel");
   const auto data = text_classification_task().open(file, bundle, {});
   const auto batch = data->get(std::vector<int64_t>{0, 1}, false, 0);

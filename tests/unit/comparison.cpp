@@ -127,7 +127,7 @@ TEST_CASE("seeds are trained one by one; finished ones are kept and a failed one
     fs::create_directories(out);
     return TrainingResult{{{"metrics", {{"mse", static_cast<double>(recipe.seed)}, {"test", {{"mse", 1.0}}}}}}, recipe.seed == 9};
   };
-  const auto result = train_seeds(Recipe(), {1, 2, 3}, scratch / "out", RunFolder::Start::fresh, once);
+  const auto result = train_seeds({Recipe(), {1, 2, 3}}, scratch / "out", RunFolder::Start::fresh, once);
   CHECK(trained == std::vector<uint64_t>{1, 2, 3});
   CHECK(result.json.at("finished") == 2);
   CHECK(result.json.at("failed") == 1);
@@ -136,13 +136,13 @@ TEST_CASE("seeds are trained one by one; finished ones are kept and a failed one
   CHECK(nlohmann::json::parse(file_text(scratch / "out/summary.json")).at("runs").at(1).at("error") == "the loss is nan");
   CHECK(has(seeds_table(result.json), "seed 3"));
 
-  CHECK_THROWS_AS(train_seeds(Recipe(), {1}, scratch / "out", RunFolder::Start::fresh, once), UsageError);
-  CHECK_NOTHROW(train_seeds(Recipe(), {1}, scratch / "out", RunFolder::Start::overwrite, once));
+  CHECK_THROWS_AS(train_seeds({Recipe(), {1}}, scratch / "out", RunFolder::Start::fresh, once), UsageError);
+  CHECK_NOTHROW(train_seeds({Recipe(), {1}}, scratch / "out", RunFolder::Start::overwrite, once));
   scratch.write("out/thesis.tex", "");
-  CHECK_THROWS_AS(train_seeds(Recipe(), {1}, scratch / "out", RunFolder::Start::overwrite, once), UsageError);
+  CHECK_THROWS_AS(train_seeds({Recipe(), {1}}, scratch / "out", RunFolder::Start::overwrite, once), UsageError);
 
   trained.clear();
-  const auto stopped = train_seeds(Recipe(), {8, 9, 10}, scratch / "other", RunFolder::Start::fresh, once);
+  const auto stopped = train_seeds({Recipe(), {8, 9, 10}}, scratch / "other", RunFolder::Start::fresh, once);
   CHECK(stopped.interrupted);
   CHECK(trained == std::vector<uint64_t>{8, 9});
 }

@@ -222,6 +222,39 @@ TEST_CASE("mixtures of Student-t equal scipy's", "[forecasting]") {
   }
 }
 
+TEST_CASE("normal densities are Student's of infinitely many degrees", "[forecasting]") {
+  CHECK(student_t_cdf(1.959963984540054, std::numeric_limits<double>::infinity()) == Approx(0.975).epsilon(1e-12));
+  const auto row = [](std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); };
+  const Tensors outputs = {{"distribution.weight", row({1.0})}, {"distribution.loc", row({2.0})}, {"distribution.scale", row({3.0}).requires_grad_()}};
+  const at::Tensor y = at::tensor({5.0}, at::kDouble), log_p = log_density(outputs, y);
+  CHECK(log_p.item<double>() == Approx(-0.5 - std::log(3.0) - 0.5 * std::log(2 * M_PI)).epsilon(1e-12));
+  log_p.sum().backward();  // d/ds (-z^2 / 2 - log s) = (z^2 - 1) / s = 0 at z = 1
+  CHECK(outputs.at("distribution.scale").grad().item<double>() == Approx(0.0).margin(1e-12));
+  // Gneiting & Raftery, 2007, equation 21: s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)).
+  const double exact = 3.0 * ((2.0 * 0.8413447460685429 - 1.0) + 2.0 * std::exp(-0.5) / std::sqrt(2 * M_PI) - 1.0 / std::sqrt(M_PI));
+  CHECK(crps(outputs, y, 20000, 1).item<double>() == Approx(exact).epsilon(0.03));
+}
+
+TEST_CASE("negative binomial densities: three failures of a fair coin", "[forecasting]") {
+  const auto row = [](std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); };
+  const Tensors outputs = {{"distribution.weight", row({1.0})}, {"distribution.total_count", row({3.0})}, {"distribution.logits", row({0.0})}};
+  const auto p = [&](double x) { return std::exp(log_density(outputs, at::tensor({x}, at::kDouble)).item<double>()); };
+  CHECK(p(0) == Approx(0.125).epsilon(1e-12));
+  CHECK(p(1) == Approx(0.1875).epsilon(1e-12));
+  CHECK(p(2) == Approx(0.1875).epsilon(1e-12));
+  CHECK(count_quantile({1.0}, {3.0}, {0.0}, 0.12) == 0.0);
+  CHECK(count_quantile({1.0}, {3.0}, {0.0}, 0.4999) == 2.0);
+  CHECK(count_quantile({1.0}, {3.0}, {0.0}, 0.5001) == 3.0);
+  double exact = 0, below = 0;  // the sum of (F(x) - 1[x >= y])^2
+  for (int x = 0; x < 200; ++x) {
+    below += p(x);
+    exact += std::pow(below - (x >= 4 ? 1.0 : 0.0), 2);
+  }
+  CHECK(crps(outputs, at::tensor({4.0}, at::kDouble), 20000, 1).item<double>() == Approx(exact).epsilon(0.03));
+  CHECK_THROWS_AS(log_density(outputs, at::tensor({0.5}, at::kDouble)), UsageError);
+  CHECK_THROWS_AS(log_density(outputs, at::tensor({-1.0}, at::kDouble)), UsageError);
+}
+
 TEST_CASE("losses", "[forecasting]") {
   const at::Tensor target = at::tensor({0.0, 1.0, 4.0}, at::kFloat).view({1, 3, 1});
   const Tensors batch = {{"target", target}}, outputs = {{"forecast", at::zeros({1, 3, 1})}};
