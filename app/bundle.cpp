@@ -235,11 +235,10 @@ Bundle from_folder(const AdapterPlan& plan, const BundleOptions& options, const 
 }
 
 Bundle from_registry(const std::string& spec, const BundleOptions& options) {
-  const auto colon = spec.find(':');
-  const auto& entry = find_entry(spec.substr(0, colon));
+  const auto& entry = find_entry(spec.substr(0, spec.find(':')));
   Bundle bundle;
   bundle.spec = spec;
-  bundle.config = variant_config(entry, colon == std::string::npos ? "" : spec.substr(colon + 1));
+  bundle.config = config_of_variant(spec);
   build_model(bundle, options, spec);
   bundle.model->init_weights();
   load_tokenizer(bundle, {options.tokenizer});
@@ -276,6 +275,11 @@ std::vector<weights::Layout> layouts_of(const Entry& entry) {
 bool holds_tokenizer(const fs::path& folder) {
   const auto files = tokenizers::tokenizer_files();
   return std::any_of(files.begin(), files.end(), [&](const auto& name) { return on_disk(folder / name); });
+}
+
+Json config_of_variant(const std::string& spec) {
+  const auto colon = spec.find(':');
+  return variant_config(find_entry(spec.substr(0, colon)), colon == std::string::npos ? "" : spec.substr(colon + 1));
 }
 
 const Entry& entry_of(const std::string& model) {

@@ -62,6 +62,9 @@ std::vector<weights::Layout> layouts_of(const Entry& entry);
 // The network that a spec names, without loading it.
 const Entry& entry_of(const std::string& spec);
 
+// The config of name[:variant], whose weights are fresh.
+Json config_of_variant(const std::string& spec);
+
 // Whether one of tokenizers::tokenizer_files() is in it.
 bool holds_tokenizer(const std::filesystem::path& folder);
 

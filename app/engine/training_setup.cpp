@@ -8,7 +8,6 @@
 #include "app/cli.h"
 #include "app/engine/peft.h"
 #include "app/files.h"
-#include "models/registry.h"
 
 namespace zoo::app {
 namespace training_setup_detail {
@@ -49,9 +48,7 @@ void add_tokenizer(const Recipe& recipe, const std::filesystem::path& run, Bundl
   if (recipe.tokenizer.empty()) return;
   options.tokenizer = tokenizer_folder_of(run);
   if (on_disk(recipe.model)) return;
-  const auto colon = recipe.model.find(':');
-  const Json config = variant_config(entry_of(recipe.model), colon == std::string::npos ? "" : recipe.model.substr(colon + 1));
-  options.config_overrides.update(config_for_tokenizer(*tokenizers::load(options.tokenizer), config, recipe.config));
+  options.config_overrides.update(config_for_tokenizer(*tokenizers::load(options.tokenizer), config_of_variant(recipe.model), recipe.config));
 }
 
 void load_network(TrainingSetup& setup, const Recipe& recipe, at::Device device, const std::filesystem::path& run, const std::vector<std::string>& labels) {

@@ -8,11 +8,10 @@
 namespace cli_adapter_tests {
 using zoo::test::has;
 using zoo::test::Outcome;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
 namespace fs = std::filesystem;
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 // Bright above or bright below, in noise.
 void write_pictures(const Scratch& scratch) {

@@ -11,10 +11,9 @@ using zoo::test::data_folder;
 using zoo::test::file_text;
 using zoo::test::has;
 using zoo::test::Outcome;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
-
-std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
 
 // Three columns that repeat every 24 hours, each a little later, over a slow rise.
 std::string waves(int rows, const std::string& names = "load,wind,price", int first = 0) {

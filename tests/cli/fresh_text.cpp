@@ -8,11 +8,10 @@ using zoo::Json;
 using zoo::test::file_text;
 using zoo::test::has;
 using zoo::test::Outcome;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
 namespace fs = std::filesystem;
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 // Pairs to learn by heart: no rule leads from one to the other.
 void write_pairs(const Scratch& scratch) {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -51,6 +52,9 @@ class Scratch {
   std::filesystem::path path_;
 };
 
+// A path as a shell's word.
+inline std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
+
 // `arguments` as a shell would read them; `before` stands in front of the program ("ZOO_SEED=7 ", "printf x | ").
 inline Outcome zoo_program(const std::string& arguments, const std::string& before = "") {
   const Scratch scratch;
@@ -66,5 +70,15 @@ inline Outcome zoo_program(const std::string& arguments, const std::string& befo
 }
 
 inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// What the exception says that `action` throws; "" when it throws none.
+inline std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
 
 }  // namespace zoo::test

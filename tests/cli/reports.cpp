@@ -10,6 +10,7 @@ namespace cli_reports_tests {
 using zoo::test::file_text;
 using zoo::test::has;
 using zoo::test::Outcome;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
 namespace fs = std::filesystem;
@@ -30,8 +31,6 @@ void write_pictures(const Scratch& scratch, const std::string& name, unsigned se
     }
   }
 }
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 Outcome train(const Scratch& scratch, const std::string& more) {
   return zoo_program("train --model cct:tiny --task image_classification --validation-share 0.25 --epochs 2 --batch-size 4 --threads 1 --data " +

@@ -10,10 +10,9 @@ namespace cli_seq2seq_pairs_tests {
 using zoo::Json;
 using zoo::test::file_text;
 using zoo::test::has;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
-
-std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
 
 // A small T5 with starting values and the tokenizer of the generation tests, whose words are known to it.
 struct Fresh : Scratch {

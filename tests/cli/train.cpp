@@ -9,6 +9,7 @@
 namespace cli_train_tests {
 using zoo::test::has;
 using zoo::test::Outcome;
+using zoo::test::quoted;
 using zoo::test::Scratch;
 using zoo::test::zoo_program;
 namespace fs = std::filesystem;
@@ -29,8 +30,6 @@ void write_set(const Scratch& scratch, const std::string& name = "set") {
     }
   }
 }
-
-std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
 TEST_CASE("train by flags, then eval and run the folder", "[cli]") {
   if (!zoo::data::image_files_supported()) return;

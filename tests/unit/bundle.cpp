@@ -18,15 +18,6 @@ BundleOptions training() {
   return options;
 }
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST_CASE("a saved bundle loads with the same weights, classes and config", "[bundle]") {
   const Scratch scratch;
   for (const std::string spec : {"bert:tiny", "vit:tiny", "cct:tiny"}) {

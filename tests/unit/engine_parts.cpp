@@ -18,19 +18,11 @@ using namespace zoo::app;
 using zoo::Json;
 using zoo::Tensors;
 using zoo::test::has;
+using zoo::test::message_of;
 
 const Json& golden() {
   static const Json json = Json::parse(std::ifstream(ZOO_TEST_DIR "/fixtures/files/engine.json"));
   return json;
-}
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
 }
 
 Recipe recipe_with(const std::string& section, const Json& value) {
@@ -104,12 +96,12 @@ TEST_CASE("an optimizer's state goes on bit for bit", "[engine][optimizers]") {
     CHECK_FALSE(saved.empty());
     Tensors wrong = saved;
     wrong["weight.nothing"] = at::zeros({1});
-    CHECK(has(error_of([&] { second->load_state(wrong); }), "unknown name 'weight.nothing'"));
+    CHECK(has(message_of([&] { second->load_state(wrong); }), "unknown name 'weight.nothing'"));
     wrong = saved;
     wrong.begin()->second = at::zeros({7, 7});
-    CHECK(has(error_of([&] { second->load_state(wrong); }), "expected"));
+    CHECK(has(message_of([&] { second->load_state(wrong); }), "expected"));
     wrong.erase(wrong.begin());
-    CHECK(has(error_of([&] { second->load_state(wrong); }), "is missing"));
+    CHECK(has(message_of([&] { second->load_state(wrong); }), "is missing"));
   }
 }
 
@@ -164,11 +156,11 @@ TEST_CASE("groups: decay by depth, rules by pattern, frozen parameters", "[engin
   CHECK(scale_of(groups, "embeddings.weight").first == -1.0);
   CHECK_FALSE(deep.named_parameters()["embeddings.weight"].requires_grad());
   CHECK(deep.named_parameters()["head.weight"].requires_grad());
-  CHECK(has(error_of([&] { parameter_groups({0.1, 1.0, {{"haed.weight", 1.0, {}, false}}}, deep); }), "nearest: head.weight"));
-  CHECK(has(error_of([&] { parameter_groups({0.1, 1.0, {{"(", 1.0, {}, false}}}, deep); }), "not a regular expression"));
-  CHECK(has(error_of([&] { parameter_groups({0.1, 1.0, {{".", 1.0, {}, true}}}, deep); }), "every parameter is frozen"));
+  CHECK(has(message_of([&] { parameter_groups({0.1, 1.0, {{"haed.weight", 1.0, {}, false}}}, deep); }), "nearest: head.weight"));
+  CHECK(has(message_of([&] { parameter_groups({0.1, 1.0, {{"(", 1.0, {}, false}}}, deep); }), "not a regular expression"));
+  CHECK(has(message_of([&] { parameter_groups({0.1, 1.0, {{".", 1.0, {}, true}}}, deep); }), "every parameter is frozen"));
   Toy toy;
-  CHECK(has(error_of([&] { parameter_groups({0.1, 0.5, {}}, toy); }), "no parameter's name has a layer number"));
+  CHECK(has(message_of([&] { parameter_groups({0.1, 0.5, {}}, toy); }), "no parameter's name has a layer number"));
 }
 
 TEST_CASE("schedules give transformers' and torch's rates", "[engine][schedules]") {
@@ -188,7 +180,7 @@ TEST_CASE("schedules give transformers' and torch's rates", "[engine][schedules]
       CHECK(schedule.at(step, 40, 0.2, 10) == Approx(rates[static_cast<size_t>(there)]).epsilon(1e-9).margin(1e-12));
     }
   }
-  CHECK(has(error_of([] { Schedule{"sine"}.at(0, 10, 1.0); }), "unknown schedule 'sine'"));
+  CHECK(has(message_of([] { Schedule{"sine"}.at(0, 10, 1.0); }), "unknown schedule 'sine'"));
 }
 
 TEST_CASE("plateau cuts the rate when torch does", "[engine][schedules]") {
@@ -229,9 +221,9 @@ TEST_CASE("averaged weights are torch's, and can be swapped in and resumed", "[e
       Tensors saved;
       for (const auto& [key, tensor] : average.state()) saved[key] = tensor.clone();
       resumed.load_state(saved);
-      CHECK(has(error_of([&] { resumed.load_state({}); }), "is missing"));
+      CHECK(has(message_of([&] { resumed.load_state({}); }), "is missing"));
       saved["more"] = at::zeros({});
-      CHECK(has(error_of([&] { resumed.load_state(saved); }), "unknown name 'more'"));
+      CHECK(has(message_of([&] { resumed.load_state(saved); }), "unknown name 'more'"));
     }
     move(toy, 0.1 * (step + 1)), move(other, 0.1 * (step + 1));
     average.update();
@@ -266,7 +258,7 @@ TEST_CASE("the loss scale moves as GradScaler's", "[engine][precision]") {
     resumed.load_state(scaler.state());
     CHECK(resumed.current() == scaler.current());
   }
-  CHECK(has(error_of([&] { scaler.load_state({}); }), "loss_scale.scale"));
+  CHECK(has(message_of([&] { scaler.load_state({}); }), "loss_scale.scale"));
 }
 
 TEST_CASE("autocast lasts as long as its guard", "[engine][precision]") {
@@ -279,7 +271,7 @@ TEST_CASE("autocast lasts as long as its guard", "[engine][precision]") {
   CHECK(at::mm(a, b).scalar_type() == at::kFloat);
   const Autocast none("float32", at::kCPU);
   CHECK(at::mm(a, b).scalar_type() == at::kFloat);
-  CHECK(has(error_of([] { Autocast("fp8", at::kCPU); }), "expected one of float32, bf16, fp16"));
+  CHECK(has(message_of([] { Autocast("fp8", at::kCPU); }), "expected one of float32, bf16, fp16"));
 }
 
 TEST_CASE("mixup and CutMix mix pictures and labels alike", "[engine][mixing]") {
@@ -301,7 +293,7 @@ TEST_CASE("mixup and CutMix mix pictures and labels alike", "[engine][mixing]") 
   CHECK(at::equal(same.at("image"), image));
   const at::Tensor logits = at::randn({4, 4});
   CHECK(soft_cross_entropy(logits, smooth).item<double>() == Approx(at::cross_entropy_loss(logits, labels, {}, 1, -100, 0.1).item<double>()));
-  CHECK(has(error_of([&] { mix({1.0, 0.0, 1.0}, {{"tokens", labels}}, 4, 0.0); }), "batches of pictures"));
+  CHECK(has(message_of([&] { mix({1.0, 0.0, 1.0}, {{"tokens", labels}}, 4, 0.0); }), "batches of pictures"));
 }
 
 struct Answer : zoo::Model {
@@ -323,10 +315,10 @@ TEST_CASE("distillation: divergence of logits, squares of forecasts", "[engine][
   const Tensors half = {{"labels", at::tensor(std::vector<int64_t>{1, -100})}};
   const double first = at::kl_div(log_student[0], log_teacher[0], at::Reduction::Sum, true).item<double>() * 4;
   CHECK(distillation.loss(at::scalar_tensor(0.0), {{"logits", two}}, half).item<double>() == Approx(0.25 * first));
-  CHECK(has(error_of([&] { distillation.loss(at::scalar_tensor(0.0), {{"logits", two.narrow(1, 0, 2)}}, {}); }), "must answer the same question"));
+  CHECK(has(message_of([&] { distillation.loss(at::scalar_tensor(0.0), {{"logits", two.narrow(1, 0, 2)}}, {}); }), "must answer the same question"));
   const Distillation forecast({"t", 1.0, 1.0}, image_classification_task(), std::make_shared<Answer>("forecast", one.clone()));
   CHECK(forecast.loss(at::scalar_tensor(8.0), {{"forecast", two}}, {}).item<double>() == Approx((one - two).square().mean().item<double>()));
-  CHECK(has(error_of([&] { forecast.loss(at::scalar_tensor(0.0), {{"hidden", two}}, {}); }), "logits or a forecast"));
+  CHECK(has(message_of([&] { forecast.loss(at::scalar_tensor(0.0), {{"hidden", two}}, {}); }), "logits or a forecast"));
 }
 
 TEST_CASE("recipe sections of a step read back the same", "[engine][recipe]") {
@@ -343,7 +335,7 @@ TEST_CASE("recipe sections of a step read back the same", "[engine][recipe]") {
   const auto error = [&](const std::string& assignment) {
     Json changed = json;
     set_in_recipe(changed, assignment);
-    return error_of([&] { read_recipe(changed); });
+    return message_of([&] { read_recipe(changed); });
   };
   CHECK(has(error("clip_norm=2"), "the same as clip.norm"));
   CHECK(has(error("clip.nrom=2"), "unknown key 'clip.nrom'; nearest: norm"));

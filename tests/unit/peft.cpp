@@ -78,15 +78,6 @@ BundleOptions with(const std::vector<std::string>& adapters, bool training = fal
   return options;
 }
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
 // What the adapter trains, by the names that the fixture uses.
 std::map<std::string, at::Tensor> trained(const Bundle& bundle) {
   std::map<std::string, at::Tensor> result;

@@ -9,6 +9,7 @@
 namespace series_tests {
 using namespace zoo::data;
 using zoo::test::has;
+using zoo::test::message_of;
 using zoo::test::Scratch;
 using Json = nlohmann::ordered_json;
 
@@ -17,19 +18,10 @@ const Json& golden() {
   return json;
 }
 
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
 std::string read_error(const std::string& text, const SeriesOptions& options = {}) {
   const Scratch scratch;
   const auto file = scratch.write("x.csv", text);
-  return error_of([&] { read_series(file, options); });
+  return message_of([&] { read_series(file, options); });
 }
 
 SeriesTable read_text(const std::string& text, const SeriesOptions& options = {}) {
@@ -93,7 +85,7 @@ TEST_CASE("calendar features equal pandas'", "[series]") {
     for (size_t i = 0; i < rows.size(); ++i)
       for (size_t f = 0; f < rows[i].size(); ++f) CHECK(features[i][f].item<float>() == Approx(rows[i][f].get<double>()).margin(1e-7));
   }
-  CHECK(has(error_of([&] { calendar_features(dates, "fortnight"); }), "expected one of second, minute, hour"));
+  CHECK(has(message_of([&] { calendar_features(dates, "fortnight"); }), "expected one of second, minute, hour"));
 }
 
 TEST_CASE("the step is found, and dates go on as pandas' do", "[series]") {
@@ -181,7 +173,7 @@ TEST_CASE("a damaged file is named with line and column", "[series]") {
   CHECK(has(read_error("date\n2020-01-01\n"), "no column of numbers is left"));
   CHECK(has(read_error("date,abc\n2020-01-01,1\n", {"", {"abd"}}), "no column 'abd'; nearest: abc"));
   CHECK(has(read_error(std::string("date,a\n2020-01-01,\0", 20)), "NUL bytes"));
-  CHECK(has(error_of([] { read_series("/nowhere/x.csv"); }), "no such file"));
+  CHECK(has(message_of([] { read_series("/nowhere/x.csv"); }), "no such file"));
   SeriesOptions sorted;
   sorted.sort = true;
   const auto table = read_text("date,a\n2020-01-02,1\n2020-01-01,2\n", sorted);
@@ -215,7 +207,7 @@ TEST_CASE("borders of the parts", "[series]") {
   CHECK(borders(two_years, {{"train", 0.6}, {"validation", 0.2}, {"test", 0.2}}) == List{10452, 13936, 17420});
   CHECK(borders(two_years, {{"validation", "2016-07-02"}, {"test", "2016-07-03"}}) == List{24, 48, 17420});
   CHECK(borders(two_years, {{"validation", "2016-07-02"}, {"test", "2016-07-03"}, {"end", "2016-07-04"}}) == List{24, 48, 72});
-  const auto fails = [&](const SeriesTable& table, const Json& rule) { return error_of([&] { split_series(table, rule); }); };
+  const auto fails = [&](const SeriesTable& table, const Json& rule) { return message_of([&] { split_series(table, rule); }); };
   CHECK(has(fails(hourly(14399), "ett"), "needs 20 months of 30 days, 14400 rows at a step of 1 hour; the file has 14399"));
   CHECK(has(fails(two_years, "halves"), "expected \"ratio\", \"ett\""));
   CHECK(has(fails(two_years, {{"train", 17000}, {"validation", 400}, {"test", 200}}), "17600 rows; the file has 17420"));

@@ -7,6 +7,7 @@
 #include "app/engine/training_setup.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/cli/program.h"
 #include "tests/unit/tokenizers_support.h"
 #include "tokenizers/vocabulary_training.h"
 
@@ -14,17 +15,8 @@ namespace vocabulary_training_tests {
 using namespace zoo::tokenizers;
 using zoo::Json;
 using tokenizer_tests::TemporaryFolder;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using zoo::test::has;
+using zoo::test::message_of;
 
 // Sentences of made-up words: enough of them for some hundred pieces.
 std::vector<std::string> sentences() {
@@ -53,7 +45,7 @@ std::unique_ptr<Tokenizer> made(const TemporaryFolder& folder, const std::vector
 bool has_sentencepiece() {
   VocabularyPlan plan;
   plan.vocab_size = 60;
-  return !holds(message_of([&] { train_vocabulary(sentences(), plan, VocabularyStyle::t5); }), "built without SentencePiece");
+  return !has(message_of([&] { train_vocabulary(sentences(), plan, VocabularyStyle::t5); }), "built without SentencePiece");
 }
 
 // tokenizers 0.23: BpeTrainer(vocab_size=281, min_frequency=2, special_tokens=["<|endoftext|>"], initial_alphabet=ByteLevel.alphabet()).
@@ -121,21 +113,21 @@ TEST_CASE("a vocabulary that cannot be made is refused with the numbers", "[toke
     plan.kind = kind, plan.vocab_size = size;
     return message_of([&] { train_vocabulary(texts, plan, style); });
   };
-  CHECK(holds(says("bpe", 100), "vocab_size is 100; expected 261 (5 special tokens and the 256 bytes)"));
-  CHECK(holds(says("bpe", 100000), "the 300 texts give "));
-  CHECK(holds(says("unigram", 3), "vocab_size is 3; expected 4 (3 special tokens and a piece)"));
-  CHECK(holds(says("wordpiece", 300), "'wordpiece' is no kind of vocabulary; expected one of unigram, bpe"));
-  CHECK(holds(says("unigram", 300, VocabularyStyle::gpt2), "expected kind bpe"));
+  CHECK(has(says("bpe", 100), "vocab_size is 100; expected 261 (5 special tokens and the 256 bytes)"));
+  CHECK(has(says("bpe", 100000), "the 300 texts give "));
+  CHECK(has(says("unigram", 3), "vocab_size is 3; expected 4 (3 special tokens and a piece)"));
+  CHECK(has(says("wordpiece", 300), "'wordpiece' is no kind of vocabulary; expected one of unigram, bpe"));
+  CHECK(has(says("unigram", 300, VocabularyStyle::gpt2), "expected kind bpe"));
   VocabularyPlan plan;
-  CHECK(holds(message_of([&] { train_vocabulary(std::vector<std::string>{"", ""}, plan, VocabularyStyle::t5); }), "no texts"));
+  CHECK(has(message_of([&] { train_vocabulary(std::vector<std::string>{"", ""}, plan, VocabularyStyle::t5); }), "no texts"));
   plan.normalization = "nfd";
-  CHECK(holds(message_of([&] { train_vocabulary(texts, plan, VocabularyStyle::t5); }), "normalization is 'nfd'"));
+  CHECK(has(message_of([&] { train_vocabulary(texts, plan, VocabularyStyle::t5); }), "normalization is 'nfd'"));
   if (!has_sentencepiece()) {
     WARN("built without SentencePiece's trainer");
     return;
   }
-  CHECK(holds(says("unigram", 100000), "tokens only; vocab_size is 100000"));
-  CHECK(holds(says("unigram", 10), "smaller than required_chars"));
+  CHECK(has(says("unigram", 100000), "tokens only; vocab_size is 100000"));
+  CHECK(has(says("unigram", 10), "smaller than required_chars"));
 }
 
 TEST_CASE("a fresh network's config follows from its tokenizer", "[engine][vocabulary]") {
@@ -163,10 +155,10 @@ TEST_CASE("a fresh network's config follows from its tokenizer", "[engine][vocab
   const auto says = [&](const Tokenizer& tokenizer, const char* network, const Json& keys) {
     return message_of([&] { config_for_tokenizer(tokenizer, config(network), keys); });
   };
-  CHECK(holds(says(*for_t5, "t5", {{"vocab_size", 299}}), "config.vocab_size is 299, but the tokenizer has 300 tokens"));
-  CHECK(holds(says(*for_t5, "t5", {{"pad_token_id", 300}}), "config.pad_token_id is 300; expected an id from 0 to 299"));
-  CHECK(holds(says(*for_gpt2, "t5", {}), "no token for padding"));
-  CHECK(holds(says(*for_t5, "t5", {{"eos_token_id", 5}}), "never learn to end"));
+  CHECK(has(says(*for_t5, "t5", {{"vocab_size", 299}}), "config.vocab_size is 299, but the tokenizer has 300 tokens"));
+  CHECK(has(says(*for_t5, "t5", {{"pad_token_id", 300}}), "config.pad_token_id is 300; expected an id from 0 to 299"));
+  CHECK(has(says(*for_gpt2, "t5", {}), "no token for padding"));
+  CHECK(has(says(*for_t5, "t5", {{"eos_token_id", 5}}), "never learn to end"));
 }
 
 // Only what batches by length ask for.
