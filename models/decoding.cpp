@@ -105,6 +105,28 @@ Tensor hidden_mask(const Decoding& state, int64_t steps, const at::TensorOptions
   return keep.logical_and(rows).logical_or(itself);
 }
 
+// ---- fixed states ----
+
+// Announces one more token: moves the position, on the device, and says what can be read from there.
+void grow_fixed(Decoding& state, int64_t rows) {
+  state.position.add_(1);
+  if (!state.straight) state.origin.index_copy_(1, state.position, at::arange(rows, state.origin.options()).unsqueeze(1));
+  Tensor hidden = at::arange(state.capacity, state.position.options()).gt(state.position).unsqueeze(0);  // [1, capacity]
+  if (state.token_mask.defined()) hidden = hidden.logical_or(state.token_mask.logical_not());
+  const Tensor none = at::zeros({1, 1}, state.layers.front().key.options());
+  state.visible = none.masked_fill(hidden, -INFINITY).unsqueeze(1).unsqueeze(1);
+}
+
+Tensor attend_fixed(const Tensor& q, const Tensor& k, const Tensor& v, const Decoding& state, const Decoding::Layer& layer, const Tensor& bias, double scale) {
+  layer.key.index_copy_(2, state.position, k);
+  layer.value.index_copy_(2, state.position, v);
+  const Tensor mask = bias.defined() ? bias : state.visible;
+  if (state.straight) return attention(q, layer.key, layer.value, mask, 0.0, scale);
+  const Tensor place = at::arange(state.capacity, state.origin.options()).unsqueeze(0);
+  const auto gathered = [&](const Tensor& cache) { return cache.transpose(1, 2).index({state.origin, place}).transpose(1, 2); };
+  return attention(q, gathered(layer.key), gathered(layer.value), mask, 0.0, scale);
+}
+
 }  // namespace decoding_detail
 
 void Decoding::allocate(int64_t layer_count, int64_t rows, int64_t heads, int64_t room, int64_t width, const at::TensorOptions& options) {
@@ -120,6 +142,12 @@ void Decoding::grow(int64_t rows, int64_t steps) {
   TORCH_CHECK_VALUE(length + steps <= capacity, "decoding: ", length + steps, " tokens, but start() made room for ", capacity);
   TORCH_CHECK_VALUE(layers.empty() || rows <= layers.front().key.size(0), "decoding: ", rows, " rows, but start() made room for ",
                     layers.front().key.size(0));
+  if (fixed()) {
+    TORCH_CHECK_VALUE(steps == 1 && !layers.empty() && rows == layers.front().key.size(0), "decoding: a fixed state takes one token for each of its rows; seen ",
+                      steps, " for ", rows);
+    ++length;
+    return decoding_detail::grow_fixed(*this, rows);
+  }
   const at::Device device = layers.empty() ? at::Device(at::kCPU) : layers.front().key.device();
   if (!origin.defined()) origin = at::zeros({rows, capacity}, at::TensorOptions().dtype(at::kLong).device(device));
   TORCH_CHECK_VALUE(origin.size(0) == rows, "decoding: tokens for ", rows, " rows; expected ", origin.size(0), " (select() changes their number)");
@@ -128,6 +156,11 @@ void Decoding::grow(int64_t rows, int64_t steps) {
 }
 
 void Decoding::select(const Tensor& rows) {
+  if (fixed()) {  // in place: a recorded step reads this memory
+    origin.copy_(origin.index_select(0, rows));
+    if (token_mask.defined()) token_mask.copy_(token_mask.index_select(0, rows));
+    return;
+  }
   origin = origin.index_select(0, rows);
   if (token_mask.defined()) token_mask = token_mask.index_select(0, rows);
   straight = false;
@@ -142,12 +175,33 @@ void Decoding::keep_inputs(const Tensor& inputs) {
   if (source_mask.defined()) source_mask = source_mask.index_select(0, inputs);
 }
 
+Tensor Decoding::rows_at(const Tensor& table, int64_t steps, int64_t first) const {
+  TORCH_CHECK_VALUE(fixed() || first + length <= table.size(0), "decoding: ", length, " tokens; the network has positions for ", table.size(0) - first,
+                    " (ask for fewer, or shorten the text)");
+  if (!fixed() && !token_mask.defined()) return table.slice(0, first + length - steps, first + length);
+  const Tensor newest = fixed() ? position : at::arange(length - steps, length, origin.options());
+  const Tensor places = token_mask.defined() ? (token_mask.cumsum(1) - 1).clamp_min(0).index_select(1, newest) : newest;
+  return at::embedding(table, places + first);
+}
+
+Tensor Decoding::by_distance(const Tensor& table, int64_t steps) const {
+  if (fixed()) {
+    const Tensor place = at::arange(capacity, position.options());
+    return table.index_select(3, (capacity - 1 - position + place).clamp_max(capacity - 1)) + visible;
+  }
+  if (steps == 1) return table.narrow(3, capacity - length, length);
+  const Tensor place = at::arange(length, at::TensorOptions().dtype(at::kLong).device(table.device()));
+  const Tensor behind = (place.slice(0, length - steps).unsqueeze(1) - place.unsqueeze(0)).clamp_min(0);  // what stands for later tokens is hidden
+  return table.squeeze(2).index_select(2, (capacity - 1 - behind).flatten()).view({1, table.size(1), steps, length});
+}
+
 Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v, Decoding& state, size_t index, const Tensor& bias,
                         std::optional<double> scale) {
   namespace d = decoding_detail;
   Decoding::Layer& layer = state.layers.at(index);
   const int64_t rows = q.size(0), steps = q.size(2);
   const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
+  if (state.fixed()) return d::attend_fixed(q, k, v, state, layer, bias, factor);
   const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   if (steps == 1 && plain(q) && plain(k) && plain(v) && plain(layer.key) && !at::GradMode::is_enabled()) {
     return d::attend_in_place(q, k, v, state, layer, d::bias_with_padding(bias, state, q.options()), factor);

@@ -45,9 +45,9 @@ std::vector<std::string> read_texts(const std::string& path) {
   return texts;
 }
 
-Tensors generated(const Bundle& bundle, const Tensors& inputs, const Json& options) {
+Tensors generated(const Bundle& bundle, Generator& write, const Tensors& inputs, const Json& options) {
   std::vector<at::Tensor> rows;
-  for (const auto& results : generate(*bundle.model, inputs, generation_options(bundle.config, Json::object(), options))) {
+  for (const auto& results : write(inputs, generation_options(bundle.config, Json::object(), options))) {
     rows.push_back(at::tensor(results.front().ids, at::kLong));
   }
   return {{"ids", at::stack(rows)}};
@@ -56,7 +56,7 @@ Tensors generated(const Bundle& bundle, const Tensors& inputs, const Json& optio
 // One piece of work, without reading what it works on.
 class Work {
  public:
-  Work(const Bundle& bundle, const Json& request) : bundle_(bundle), request_(request) {
+  Work(const Bundle& bundle, Generator& write, const Json& request) : bundle_(bundle), write_(write), request_(request) {
     if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), bundle.device);
     if (request.contains("texts")) texts_ = read_texts(request.at("texts").get<std::string>());
   }
@@ -68,18 +68,19 @@ class Work {
     }
     const c10::InferenceMode guard;
     if (!texts_.empty()) return {{"vectors", encode_sentences(bundle_, sentence_settings(bundle_, Json::object()), texts_, "", 0)}};
-    return request_.contains("generate") ? generated(bundle_, inputs_, request_.at("generate")) : bundle_.model->forward(inputs_);
+    return request_.contains("generate") ? generated(bundle_, write_, inputs_, request_.at("generate")) : bundle_.model->forward(inputs_);
   }
 
  private:
   const Bundle& bundle_;
+  Generator& write_;
   const Json& request_;
   Tensors inputs_;
   std::vector<std::string> texts_;
 };
 
-Json answer(const Bundle& bundle, const Json& request) {
-  const Work work(bundle, request);
+Json answer(const Bundle& bundle, Generator& write, const Json& request) {
+  const Work work(bundle, write, request);
   const auto start = std::chrono::steady_clock::now();
   const Tensors results = work.run();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -94,10 +95,11 @@ Json answer(const Bundle& bundle, const Json& request) {
 }  // namespace bench_serve_detail
 
 int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out) {
+  Generator write(*bundle.model);
   for (std::string line; std::getline(in, line);) {
     Json reply;
     try {
-      reply = bench_serve_detail::answer(bundle, Json::parse(line));
+      reply = bench_serve_detail::answer(bundle, write, Json::parse(line));
     } catch (const std::exception& error) {
       reply = {{"error", std::string(error.what()).substr(0, 400)}};
     }

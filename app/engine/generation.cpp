@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <deque>
+#include <numeric>
 #include <stdexcept>
 
 #include "app/engine/generation_writers.h"
+#include "app/engine/recorded_decoding.h"
 #include "app/engine/token_scores.h"
 #include "models/blocks/row_kernels.h"
 
@@ -54,8 +56,8 @@ void check(const IncrementalDecoder& network, const GenerationOptions& o) {
 
 class Generation {
  public:
-  Generation(Model& model, const Tensors& inputs, const GenerationOptions& options)
-      : o_(options), inputs_(inputs), network_(decoder_of(model)), width_(o_.num_beams > 1 ? o_.num_beams : o_.num_return_sequences) {
+  Generation(Model& model, const Tensors& inputs, const GenerationOptions& options, RecordedDecoding* recorded)
+      : o_(options), inputs_(inputs), network_(decoder_of(model)), recorded_(recorded), width_(o_.num_beams > 1 ? o_.num_beams : o_.num_return_sequences) {
     check(network_, o_);
     read_inputs();
   }
@@ -88,14 +90,17 @@ class Generation {
     const at::Tensor prompt = network_.has_encoder() ? at::tensor(beginning, at::kLong).to(tokens.device()).expand({count, -1}) : tokens;
     if (const auto trouble = trouble_of(network_, o_, prompt.size(1)); !trouble.empty()) throw std::invalid_argument(trouble);
     count_prompt(o_, prompt.size(1));
-    state_ = network_.start(inputs_, width_, prompt.size(1) + o_.max_new_tokens);
+    const int64_t capacity = prompt.size(1) + o_.max_new_tokens;
+    state_ = network_.start(inputs_, width_, recorded_ ? recorded_->room(capacity) : capacity);
     results_.resize(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) add_writer(i, beginning);
     logits_ = network_.decode(prompt, state_).to(at::kFloat);  // every row of an input begins alike: computed once
-    if (width_ == 1) return;
-    const at::Tensor spread = at::arange(count, tokens.options()).repeat_interleave(width_);
-    state_.select(spread);
-    logits_ = logits_.index_select(0, spread);
+    if (width_ > 1) {
+      const at::Tensor spread = at::arange(count, tokens.options()).repeat_interleave(width_);
+      state_.select(spread);
+      logits_ = logits_.index_select(0, spread);
+    }
+    if (recorded_) steps_ = recorded_->go_on(state_);
   }
 
   void add_writer(int64_t index, const std::vector<int64_t>& beginning) {
@@ -218,30 +223,65 @@ class Generation {
 
   // Finished inputs leave; the others' rows are ordered anew and read their next token.
   void go_on(const std::vector<Move>& moves) {
-    std::vector<int64_t> parents, tokens, staying;
+    std::vector<int64_t> staying;  // of the inputs that there were, those that go on
     std::vector<std::unique_ptr<Writer>> left;
     for (size_t i = 0; i < writers_.size(); ++i) {
       if (writers_[i]->done) {
         results_[static_cast<size_t>(writers_[i]->index)] = writers_[i]->results();
         continue;
       }
-      for (const int64_t parent : moves[i].parents) parents.push_back(static_cast<int64_t>(i) * width_ + parent);
-      tokens.insert(tokens.end(), moves[i].tokens.begin(), moves[i].tokens.end());
       staying.push_back(static_cast<int64_t>(i));
       left.push_back(std::move(writers_[i]));
     }
-    const bool fewer = left.size() < writers_.size();
     writers_ = std::move(left);
     if (writers_.empty()) return;
+    if (steps_) step_recorded(moves, staying);
+    else step(moves, staying);
+  }
+
+  void step(const std::vector<Move>& moves, const std::vector<int64_t>& staying) {
+    std::vector<int64_t> parents, tokens;
+    for (const int64_t i : staying) {
+      const Move& move = moves[static_cast<size_t>(i)];
+      for (const int64_t parent : move.parents) parents.push_back(i * width_ + parent);
+      tokens.insert(tokens.end(), move.tokens.begin(), move.tokens.end());
+    }
     const at::Device device = inputs_.at("tokens").device();
+    const bool fewer = staying.size() < moves.size();
     if (fewer) state_.keep_inputs(at::tensor(staying, at::kLong).to(device));
     if (fewer || o_.num_beams > 1) state_.select(at::tensor(parents, at::kLong).to(device));
     logits_ = network_.decode(at::tensor(tokens, at::kLong).to(device).unsqueeze(1), state_).to(at::kFloat);
   }
 
+  // A recording has as many rows as there were at first: those of finished inputs go on with token 0, and nobody reads what they say.
+  void step_recorded(const std::vector<Move>& moves, const std::vector<int64_t>& staying) {
+    const auto inputs = static_cast<int64_t>(results_.size());
+    std::vector<int64_t> parents(static_cast<size_t>(inputs * width_)), tokens(parents.size(), 0), rows, places;
+    std::iota(parents.begin(), parents.end(), 0);
+    for (const int64_t i : staying) {
+      const Move& move = moves[static_cast<size_t>(i)];
+      const int64_t place = places_.empty() ? i : places_[static_cast<size_t>(i)];
+      places.push_back(place);
+      for (int64_t row = place * width_; row < (place + 1) * width_; ++row) {
+        const auto own = static_cast<size_t>(row - place * width_);
+        parents[static_cast<size_t>(row)] = place * width_ + move.parents[own];
+        tokens[static_cast<size_t>(row)] = move.tokens[own];
+        rows.push_back(row);
+      }
+    }
+    places_ = std::move(places);
+    const at::Device device = inputs_.at("tokens").device();
+    if (o_.num_beams > 1) steps_->select(at::tensor(parents, at::kLong).to(device));
+    logits_ = steps_->step(at::tensor(tokens, at::kLong));
+    if (rows.size() < tokens.size()) logits_ = logits_.index_select(0, at::tensor(rows, at::kLong).to(device));
+  }
+
   GenerationOptions o_;  // the writers refer to it
   const Tensors& inputs_;
   IncrementalDecoder& network_;
+  RecordedDecoding* recorded_;
+  FixedSteps* steps_ = nullptr;                // takes the place of state_ after the prompt
+  std::vector<int64_t> places_;                // in it, of the inputs that are not done
   int64_t width_;                              // rows of an input
   std::deque<std::vector<int64_t>> rows_read_;
   std::vector<int64_t> paddings_;              // of each input: tokens before the first kept one
@@ -258,7 +298,14 @@ std::string prompt_trouble(Model& model, const GenerationOptions& options, int64
 }
 
 std::vector<std::vector<Generated>> generate(Model& model, const Tensors& inputs, const GenerationOptions& options) {
-  return generation_detail::Generation(model, inputs, options).run();
+  return generation_detail::Generation(model, inputs, options, nullptr).run();
+}
+
+Generator::Generator(Model& model) : model_(model), recorded_(std::make_unique<RecordedDecoding>(model)) {}
+Generator::~Generator() = default;
+
+std::vector<std::vector<Generated>> Generator::operator()(const Tensors& inputs, const GenerationOptions& options) {
+  return generation_detail::Generation(model_, inputs, options, recorded_.get()).run();
 }
 
 }  // namespace zoo::app

@@ -11,6 +11,7 @@
 
 namespace zoo::app {
 
+class RecordedDecoding;
 class StopStrings;
 class TokenTrie;
 
@@ -75,5 +76,18 @@ struct Generated {
 // the left. Returns for each input its num_return_sequences results, best first; fewer where `allowed` has no more.
 // Throws std::invalid_argument when the network cannot decode incrementally, or the options ask for what it has not.
 std::vector<std::vector<Generated>> generate(Model& model, const Tensors& inputs, const GenerationOptions& options);
+
+// The same, many times over with weights that stay as they are: on a GPU the steps are recorded and played again (recorded_decoding.h).
+// For one thread at a time; the network, in eval mode, must outlive it.
+class Generator {
+ public:
+  explicit Generator(Model& model);
+  ~Generator();
+  std::vector<std::vector<Generated>> operator()(const Tensors& inputs, const GenerationOptions& options);
+
+ private:
+  Model& model_;
+  std::unique_ptr<RecordedDecoding> recorded_;
+};
 
 }  // namespace zoo::app

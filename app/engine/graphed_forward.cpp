@@ -4,10 +4,7 @@
 
 #include <algorithm>
 
-#ifdef ZOO_CUDA_GRAPHS
-#include <ATen/cuda/CUDAGraph.h>
-#include <c10/cuda/CUDAStream.h>
-#endif
+#include "app/engine/cuda_graph.h"
 
 namespace zoo::app {
 namespace graphed_detail {
@@ -36,72 +33,21 @@ Tensors copies(const Tensors& tensors) {
   return copied;
 }
 
-#ifdef ZOO_CUDA_GRAPHS
-// Another stream of the same device is current from construction to destruction: the default one cannot be recorded.
-class SideStream {
- public:
-  explicit SideStream(c10::DeviceIndex device) : before_(c10::cuda::getCurrentCUDAStream(device)), side_(c10::cuda::getStreamFromPool(true, device)) {
-    before_.synchronize();
-    c10::cuda::setCurrentCUDAStream(side_);
-  }
-  ~SideStream() { c10::cuda::setCurrentCUDAStream(before_); }
-  SideStream(const SideStream&) = delete;
-  SideStream& operator=(const SideStream&) = delete;
-  void synchronize() const { side_.synchronize(); }
-
- private:
-  const c10::cuda::CUDAStream before_, side_;
-};
-#endif
-
 }  // namespace graphed_detail
-
-#ifdef ZOO_CUDA_GRAPHS
 
 struct GraphedForward::Recording {
   Tensors inputs, outputs;  // where the graph reads and writes
-  at::cuda::CUDAGraph graph;
+  CudaGraph graph;
 };
 
-bool GraphedForward::built_in() { return true; }
+bool GraphedForward::built_in() { return CudaGraph::built_in(); }
 
 std::shared_ptr<GraphedForward::Recording> GraphedForward::record(const Tensors& inputs) {
-  const auto device = inputs.begin()->second.device().index();
   auto recording = std::make_shared<Recording>();
   recording->inputs = graphed_detail::copies(inputs);
-  const graphed_detail::SideStream side(device);
-  model_.forward(recording->inputs);  // libraries set themselves up for a stream in the first call, which cannot be recorded
-  side.synchronize();
-  // Loader threads may go on to allocate pinned memory meanwhile.
-  recording->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
-  try {
-    recording->outputs = model_.forward(recording->inputs);
-  } catch (const c10::Error&) {
-    try {
-      recording->graph.capture_end();  // ends what is broken already
-    } catch (const c10::Error&) {
-    }
-    throw;
-  }
-  recording->graph.capture_end();
-  side.synchronize();
+  recording->graph.record(inputs.begin()->second.device(), [&] { recording->outputs = model_.forward(recording->inputs); });
   return recording;
 }
-
-#else
-
-struct GraphedForward::Recording {
-  Tensors inputs, outputs;
-  struct {
-    void replay() {}
-  } graph;
-};
-
-bool GraphedForward::built_in() { return false; }
-
-std::shared_ptr<GraphedForward::Recording> GraphedForward::record(const Tensors&) { throw std::logic_error("built without CUDA graphs"); }
-
-#endif
 
 GraphedForward::GraphedForward(Model& model) : model_(model), impossible_(!built_in()) {}
 GraphedForward::~GraphedForward() = default;

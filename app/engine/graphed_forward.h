@@ -1,5 +1,5 @@
-// GraphedForward: a network's forward on a GPU, recorded once for each set of input shapes as a CUDA graph and played again.
-// Launching kernels one by one costs some 5 microseconds each, which is most of the time of a small batch.
+// GraphedForward: a network's forward on a GPU, recorded once for each set of input shapes as a CUDA graph (cuda_graph.h)
+// and played again.
 #pragma once
 #include <map>
 #include <memory>

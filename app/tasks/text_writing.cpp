@@ -107,7 +107,7 @@ std::vector<std::vector<int64_t>> batches_of(std::span<const tokenizers::Encodin
 }
 
 // For `batch`, indices of `encodings`, writes into `answers`. `first`: number of encoding 0 among all inputs, which seeds the sampling.
-void write_batch(Bundle& bundle, GenerationOptions how, std::span<const tokenizers::Encoding> encodings, const std::vector<int64_t>& batch,
+void write_batch(const Bundle& bundle, Generator& write, GenerationOptions how, std::span<const tokenizers::Encoding> encodings, const std::vector<int64_t>& batch,
                  int64_t first, std::vector<Json>& answers) {
   std::vector<const tokenizers::Encoding*> members;
   std::vector<int64_t> written;
@@ -119,7 +119,7 @@ void write_batch(Bundle& bundle, GenerationOptions how, std::span<const tokenize
     how.seeds.push_back(how.seed + static_cast<uint64_t>(first + index));
   }
   if (members.empty()) return;
-  const auto results = generate(*bundle.model, to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device), how);
+  const auto results = write(to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device), how);
   for (size_t i = 0; i < written.size(); ++i) {
     for (const auto& one : results[i]) {
       Json answer = {{"text", tokenizer_of(bundle).decode(one.ids, /*skip_special=*/true)}, {"ids", one.ids}};
@@ -270,7 +270,7 @@ Json settings_of(const Bundle& bundle, const RunOptions& options, const Generati
 class BatchRun {
  public:
   BatchRun(Bundle& bundle, const RunOptions& options, bool continues)
-      : bundle_(bundle), options_(options), continues_(continues), how_(generation_of(bundle, options.options)),
+      : bundle_(bundle), options_(options), continues_(continues), write_(*bundle.model), how_(generation_of(bundle, options.options)),
         limit_(text_limit(bundle, options.options)), rows_(options.stream ? 1 : rows_of(options.batch_size, how_)), stream_(options),
         printer_(tokenizer_of(bundle)) {
     if (!options.stream) return;
@@ -358,7 +358,7 @@ class BatchRun {
     for (const auto& batch : batches_of(encodings, rows_, continues_)) {
       if (interrupt && interrupt->requested()) return std::nullopt;
       printer_.begin(how_.prefix);
-      write_batch(bundle_, how_, encodings, batch, done_, answers);
+      write_batch(bundle_, write_, how_, encodings, batch, done_, answers);
       if (options_.stream) printer_.end();
       progress.add(static_cast<int64_t>(batch.size()));
     }
@@ -392,6 +392,7 @@ class BatchRun {
   Bundle& bundle_;
   const RunOptions& options_;
   bool continues_;
+  Generator write_;
   GenerationOptions how_;
   int64_t limit_, rows_;
   TextStream stream_;
@@ -446,8 +447,9 @@ std::vector<Json> write_texts_for(Bundle& bundle, const GenerationOptions& how, 
     if (texts[i].empty()) encodings[i] = {};
   std::vector<Json> answers(texts.size());
   Progress progress("write", static_cast<int64_t>(texts.size()), "texts");
+  Generator write(*bundle.model);
   for (const auto& batch : d::batches_of(encodings, d::rows_of(0, how), /*equal_lengths=*/false)) {
-    d::write_batch(bundle, how, encodings, batch, 0, answers);
+    d::write_batch(bundle, write, how, encodings, batch, 0, answers);
     progress.add(static_cast<int64_t>(batch.size()));
   }
   return answers;

@@ -24,6 +24,7 @@ void LayerNormImpl::init() {
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
+  if (!at::GradMode::is_enabled() && x.is_cuda() && x.scalar_type() == weight.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
   if (at::GradMode::is_enabled() || !plain(x) || !plain(weight) || x.size(-1) != weight.numel()) {
     const Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);
     return weight * (x * at::rsqrt(variance + eps)).to(weight.scalar_type());

@@ -129,7 +129,7 @@ struct StackImpl : Module {
   LayerNorm norm = add("layernorm_embedding", LayerNorm(cfg.d_model));
 
   Tensor forward(const Tensor& embedded, const Tensor& mask, const Tensor& memory, const Tensor& memory_mask) {  // [B, T, D]
-    Tensor x = fast_dropout(placed(embedded, 0), cfg.dropout, is_training());
+    Tensor x = fast_dropout(placed(embedded), cfg.dropout, is_training());
     Tensor keep = mask;
     if (decoder) keep = at::ones({x.size(1), x.size(1)}, x.options().dtype(at::kBool)).tril();
     for (auto& layer : layers) {
@@ -138,17 +138,17 @@ struct StackImpl : Module {
     return x;
   }
   Tensor step(const Tensor& embedded, Decoding& state) {  // [N, T, D]
-    Tensor x = placed(embedded, state.length - embedded.size(1));
+    Tensor x = norm(embedded + state.rows_at(positions->weight, embedded.size(1), kFirstPosition));
     for (size_t i = 0; i < layers.size(); ++i) x = layers[i]->step(x, state, i);
     return x;
   }
 
  private:
-  Tensor placed(const Tensor& embedded, int64_t from) {
-    const int64_t to = from + embedded.size(1);
-    TORCH_CHECK_VALUE(to <= cfg.max_position_embeddings, "bart: ", to, " tokens; the network has positions for ", cfg.max_position_embeddings,
+  Tensor placed(const Tensor& embedded) {
+    const int64_t length = embedded.size(1);
+    TORCH_CHECK_VALUE(length <= cfg.max_position_embeddings, "bart: ", length, " tokens; the network has positions for ", cfg.max_position_embeddings,
                       " (truncate the text)");
-    return norm(embedded + positions->weight.slice(0, kFirstPosition + from, kFirstPosition + to));
+    return norm(embedded + positions->weight.slice(0, kFirstPosition, kFirstPosition + length));
   }
   bool skipped() const {  // LayerDrop (Fan et al., 2020, arXiv:1909.11556)
     const double p = decoder ? cfg.decoder_layerdrop : cfg.encoder_layerdrop;
@@ -221,6 +221,7 @@ struct ConditionalGeneration : Model, IncrementalDecoder {
 
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
   Tensor decode(const Tensor& tokens, Decoding& state) override { return logits(core->step(tokens, state).select(1, -1)); }
+  bool takes_fixed_states() const override { return true; }
   int64_t longest() const override { return cfg.max_position_embeddings; }
   void init_weights() override {
     init_transformers(*this, cfg.init_std);

@@ -142,16 +142,9 @@ struct CoreImpl : Module {
   }
   Tensor step(const Tensor& tokens, Decoding& state) {  // [N, T] -> [N, T, D]
     state.grow(tokens.size(0), tokens.size(1));
-    Tensor x = words(tokens) + placed(tokens.size(1), state);
+    Tensor x = words(tokens) + state.rows_at(positions->weight, tokens.size(1));
     for (auto& block : blocks) x = block->step(x, state);
     return norm(x);
-  }
-
- private:
-  Tensor placed(int64_t steps, const Decoding& state) {  // [T, D] or [N, T, D] of the newest tokens
-    if (!state.token_mask.defined()) return positions->weight.slice(0, state.length - steps, state.length);
-    const Tensor place = state.token_mask.narrow(1, 0, state.length).cumsum(1) - 1;  // padding does not count
-    return positions(place.narrow(1, state.length - steps, steps).clamp_min(0));
   }
 };
 ZOO_MODULE(Core);
@@ -184,6 +177,7 @@ struct LanguageModel : Starting, IncrementalDecoder {
 
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
   Tensor decode(const Tensor& tokens, Decoding& state) override { return head(core->step(tokens, state).select(1, -1)); }
+  bool takes_fixed_states() const override { return true; }
   int64_t longest() const override { return cfg.n_positions; }
   bool has_encoder() const override { return false; }
 };

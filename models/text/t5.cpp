@@ -222,16 +222,7 @@ struct CoreImpl : Module {
 
   Tensor step(const Tensor& tokens, Decoding& state) {  // [N, T] -> [N, T, D]
     state.grow(tokens.size(0), tokens.size(1));
-    return decoder->step(shared(tokens), biases(state.bias, tokens.size(1), state), state);
-  }
-
- private:
-  // Rows of the table for the last `steps` tokens: [1, heads, steps, length]. The causal mask hides what stands for later ones.
-  static Tensor biases(const Tensor& table, int64_t steps, const Decoding& state) {
-    if (steps == 1) return table.narrow(3, state.capacity - state.length, state.length);
-    const Tensor place = at::arange(state.length, at::TensorOptions().dtype(at::kLong).device(table.device()));
-    const Tensor behind = (place.slice(0, state.length - steps).unsqueeze(1) - place.unsqueeze(0)).clamp_min(0);  // [steps, length]
-    return table.squeeze(2).index_select(2, (state.capacity - 1 - behind).flatten()).view({1, table.size(1), steps, state.length});
+    return decoder->step(shared(tokens), state.by_distance(state.bias, tokens.size(1)), state);
   }
 };
 ZOO_MODULE(Core);
@@ -300,6 +291,7 @@ struct ConditionalGeneration : Model, IncrementalDecoder {
   }
   Decoding start(const Tensors& inputs, int64_t beams, int64_t capacity) override { return core->start(inputs, beams, capacity); }
   Tensor decode(const Tensor& tokens, Decoding& state) override { return logits(core->step(tokens, state).select(1, -1)); }
+  bool takes_fixed_states() const override { return true; }
   void init_weights() override {
     starting_values(*core, cfg);
     at::NoGradGuard no_grad;
