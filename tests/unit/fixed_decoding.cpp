@@ -3,6 +3,7 @@
 
 #include <torch/cuda.h>
 
+#include "app/tasks/text_batches.h"
 #include "tests/catch.h"
 #include "tests/models.h"
 
