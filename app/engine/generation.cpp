@@ -253,23 +253,20 @@ class Generation {
     logits_ = network_.decode(at::tensor(tokens, at::kLong).to(device).unsqueeze(1), state_).to(at::kFloat);
   }
 
-  // A recording has as many rows as there were at first: those of finished inputs go on with token 0, and nobody reads what they say.
+  // A recording has as many rows as there were at first, in their places: those of finished inputs go on with token 0, and nobody
+  // reads what they say.
   void step_recorded(const std::vector<Move>& moves, const std::vector<int64_t>& staying) {
-    const auto inputs = static_cast<int64_t>(results_.size());
-    std::vector<int64_t> parents(static_cast<size_t>(inputs * width_)), tokens(parents.size(), 0), rows, places;
+    std::vector<int64_t> parents(results_.size() * static_cast<size_t>(width_)), tokens(parents.size(), 0), rows;
     std::iota(parents.begin(), parents.end(), 0);
-    for (const int64_t i : staying) {
-      const Move& move = moves[static_cast<size_t>(i)];
-      const int64_t place = places_.empty() ? i : places_[static_cast<size_t>(i)];
-      places.push_back(place);
-      for (int64_t row = place * width_; row < (place + 1) * width_; ++row) {
-        const auto own = static_cast<size_t>(row - place * width_);
-        parents[static_cast<size_t>(row)] = place * width_ + move.parents[own];
-        tokens[static_cast<size_t>(row)] = move.tokens[own];
-        rows.push_back(row);
+    for (size_t i = 0; i < staying.size(); ++i) {
+      const Move& move = moves[static_cast<size_t>(staying[i])];
+      const int64_t first = writers_[i]->index * width_;
+      for (int64_t own = 0; own < width_; ++own) {
+        parents[static_cast<size_t>(first + own)] = first + move.parents[static_cast<size_t>(own)];
+        tokens[static_cast<size_t>(first + own)] = move.tokens[static_cast<size_t>(own)];
+        rows.push_back(first + own);
       }
     }
-    places_ = std::move(places);
     const at::Device device = inputs_.at("tokens").device();
     if (o_.num_beams > 1) steps_->select(at::tensor(parents, at::kLong).to(device));
     logits_ = steps_->step(at::tensor(tokens, at::kLong));
@@ -281,7 +278,6 @@ class Generation {
   IncrementalDecoder& network_;
   RecordedDecoding* recorded_;
   FixedSteps* steps_ = nullptr;                // takes the place of state_ after the prompt
-  std::vector<int64_t> places_;                // in it, of the inputs that are not done
   int64_t width_;                              // rows of an input
   std::deque<std::vector<int64_t>> rows_read_;
   std::vector<int64_t> paddings_;              // of each input: tokens before the first kept one

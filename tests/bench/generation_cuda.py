@@ -13,7 +13,7 @@ import time
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 def checkpoint(folder):
@@ -73,7 +73,6 @@ def main():
                 torch.cuda.synchronize()
                 theirs.append(time.perf_counter() - start)
                 ours.append(zoo.ask(inputs=str(inputs), generate=how, save=str(args.folder / "ids.safetensors")))
-            from safetensors.torch import load_file
             same = (load_file(args.folder / "ids.safetensors")["ids"] == ids[:, 1:].cpu()).float().mean().item()
             a, b = statistics.median(theirs[1:]) * 1e3, statistics.median(ours[1:]) * 1e3
             rows.append({"dtype": name, "batch": batch, "beams": beams, "transformers_ms": a, "zoo_ms": b, "same_ids": same})
