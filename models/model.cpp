@@ -3,7 +3,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "models/blocks/transposed_linear.h"
+#include "models/blocks/linear.h"
 #include "models/names.h"
 
 namespace zoo {
@@ -25,9 +25,8 @@ void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& 
     const auto pack = [&](auto* layer) {
       if (layer && layer->pack(precision) && done) done(layer->weight);
     };
-    pack(dynamic_cast<LinearImpl*>(module.get()));
+    pack(dynamic_cast<LinearLayer*>(module.get()));
     pack(dynamic_cast<TiedLinearImpl*>(module.get()));
-    pack(dynamic_cast<TransposedLinearImpl*>(module.get()));
   }
 }
 
