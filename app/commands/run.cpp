@@ -1,6 +1,7 @@
 // zoo run: predictions for files, folders, standard input or a sentence.
 #include "app/cli.h"
 #include "app/command_options.h"
+#include "app/engine/place.h"
 #include "app/tasks/task.h"
 #include "models/names.h"
 
@@ -22,6 +23,7 @@ struct Options {
 };
 
 int run(Options& options, const Common& common) {
+  refuse_several_processes("zoo run", "start it once, and for several inputs once for each, with an --out of its own");
   if (common.device == "cpu" && (options.dtype == "float16" || options.dtype == "fp16")) throw UsageError("--dtype float16 needs a GPU; use float32 or bfloat16");
   RunOptions& run = options.run;
   run.options = parse_assignments(options.words);
