@@ -227,7 +227,14 @@ Bundle from_folder(const AdapterPlan& plan, const BundleOptions& options, const 
   if (!plan.empty()) bundle.config = adapted_config(plan, bundle.config, !options.task.empty());
   const auto checkpoint = weights::Checkpoint::open(bundle.folder);
   build_model(bundle, options, config_file.string());
-  bundle.report = load_weights(*bundle.entry, bundle.config, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
+  try {
+    bundle.report = load_weights(*bundle.entry, bundle.config, *bundle.model, checkpoint, options, brought_by(plan, bundle), dtype);
+  } catch (const weights::LoadError& error) {  // the network is as the adapter's config.json says
+    const std::string sizes = plan.own.empty() ? "" : other_sizes(plan.own, bundle.folder);
+    if (sizes.empty()) throw;
+    throw std::runtime_error("the adapter " + plan.own.string() + " does not fit its base " + plan.base + sizes + "\ngive it the base that it was made for: zoo run BASE --adapter " +
+                             plan.own.string() + "\n" + error.what());
+  }
   const fs::path preprocessor = plan.folder_with("preprocessor_config.json") / "preprocessor_config.json";
   bundle.preprocessor = on_disk(preprocessor) ? read_json(preprocessor) : card(bundle.entry->name).value("preprocess", Json::object());
   load_tokenizer(bundle, {bundle.folder, plan.own, options.tokenizer});

@@ -161,6 +161,11 @@ void print_json(const Json& document) {
   std::cout << document.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
 }
 
+void print_json_text(std::string_view part) {
+  cli_detail::json_printed = true;
+  std::cout << part;
+}
+
 int main(int argc, char** argv) {
   // A reader that left (zoo list | head) is noticed when writing; a signal would kill the program in the middle of a save.
   std::signal(SIGPIPE, SIG_IGN);

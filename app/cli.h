@@ -55,6 +55,8 @@ Verb doctor_verb();
 
 // The one document of --json on standard output.
 void print_json(const Json& document);
+// A part of it, where it is too long to be held.
+void print_json_text(std::string_view part);
 
 int main(int argc, char** argv);
 

@@ -95,6 +95,7 @@ bool CsvReader::fill() {
   buffer_.resize(size_t(in_->gcount()));
   place_ = 0;
   if (in_->bad()) throw std::runtime_error(name_ + ": reading failed");
+  if (before_ == 0 && buffer_.starts_with("\x1F\x8B")) throw std::runtime_error(name_ + ": is packed by gzip, whatever it is called; unpack it first (gunzip)");
   if (buffer_.find('\0') != std::string::npos)
     throw std::runtime_error(name_ + ": holds NUL bytes, so it is binary and not a table (UTF-16 text must be converted to UTF-8)");
   return !buffer_.empty();

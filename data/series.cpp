@@ -33,6 +33,14 @@ std::string lower(std::string text) {
 
 std::string shown(const std::string& cell) { return "'" + cell.substr(0, 60) + (cell.size() > 60 ? "..." : "") + "'"; }
 
+// "12:00Z", "12:00+02:00", "12:00 UTC"
+bool tells_zone(const std::string& date) {
+  const auto colon = date.find(':');
+  if (colon == std::string::npos) return false;
+  const std::string end = lower(trimmed(date.substr(colon)));
+  return end.find_first_of("+-") != std::string::npos || end.ends_with("z") || end.ends_with("utc") || end.ends_with("gmt");
+}
+
 bool is_missing(const std::string& cell) {
   static const std::vector<std::string> words = {"", "na", "n/a", "nan", "null", "none", "-", "?", "<na>"};
   return cell.size() <= 4 && std::find(words.begin(), words.end(), lower(cell)) != words.end();
@@ -76,6 +84,8 @@ class Reader {
     do take_row(record);
     while (csv_.next(record));
     if (ambiguous_ && !decided_) table_.notes.push_back("dates such as 3/4/2020 are read as month/day/year");
+    if (zoned_ > 0 && zoned_ < table_.dates.size())
+      table_.notes.push_back(std::to_string(zoned_) + " of " + std::to_string(table_.dates.size()) + " dates tell their time zone, the others none: these are taken as UTC");
     put_in_order();
     table_.frequency = infer_frequency(table_.dates);
     fill_missing();
@@ -179,6 +189,7 @@ class Reader {
     if (dates_.unix_time) {
       if (const auto time = parse_unix_time(cell)) return *time;
     } else if (const auto time = parse_date(cell, day_first_)) {
+      zoned_ += tells_zone(cell);
       if (!day_first_ && cell.find('/') != std::string::npos && cell.find('/') < 3) {
         ambiguous_ = ambiguous_ || parse_date(cell, true).has_value();
         decided_ = decided_ || !parse_date(cell, true).has_value();
@@ -228,8 +239,9 @@ class Reader {
     if (const auto number = parse_number(cell); number && std::isfinite(*number)) return *number;
     const std::string word = lower(cell);
     const bool infinite = word.find("inf") != std::string::npos || error == std::errc::result_out_of_range;
+    const char* hint = cell.find(',') != std::string::npos ? "decimals are written with a point, thousands without a separator; " : "";
     throw std::runtime_error(at(csv_.line()) + "column '" + table_.columns[i] + "': " + shown(cell) +
-                             (infinite ? " is not finite" : " is not a number") + " (correct it, or leave the cell empty" +
+                             (infinite ? " is not finite (" : " is not a number (") + hint + "correct it, or leave the cell empty" +
                              (options_.columns.empty() ? "; or leave the column out with the option ignore=" + table_.columns[i] : "") + ")");
   }
 
@@ -240,7 +252,7 @@ class Reader {
       if (dates[i] > dates[i - 1]) continue;
       if (dates[i] == dates[i - 1]) duplicate(lines_[i], lines_[i - 1], dates[i]);
       throw std::runtime_error(at(lines_[i]) + "the date " + date_text(dates[i]) + " comes after " + date_text(dates[i - 1]) +
-                               "; rows must be in the order of time (the option sort=true sorts them)");
+                               (zoned_ > 0 ? " in UTC" : "") + "; rows must be in the order of time (the option sort=true sorts them)");
     }
     if (!options_.sort || std::is_sorted(dates.begin(), dates.end(), std::less_equal<>())) return;
     std::vector<size_t> order(dates.size());
@@ -346,6 +358,7 @@ class Reader {
   std::vector<double> values_;  // row-major
   std::string first_missing_text_;
   bool ambiguous_ = false, decided_ = false;
+  size_t zoned_ = 0;  // dates that tell their time zone
 };
 
 }  // namespace series_detail

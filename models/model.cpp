@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "models/blocks/conv_norm.h"
-#include "models/blocks/transposed_linear.h"
+#include "models/blocks/linear.h"
 #include "models/names.h"
 
 namespace zoo {
@@ -26,9 +26,8 @@ void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& 
     const auto pack = [&](auto* layer) {
       if (layer && layer->pack(precision) && done) done(layer->weight);
     };
-    pack(dynamic_cast<LinearImpl*>(module.get()));
+    pack(dynamic_cast<LinearLayer*>(module.get()));
     pack(dynamic_cast<TiedLinearImpl*>(module.get()));
-    pack(dynamic_cast<TransposedLinearImpl*>(module.get()));
     if (auto* layer = dynamic_cast<ConvNormImpl*>(module.get()); layer && layer->pack(precision) && done) done(layer->convolution->weight);
   }
 }

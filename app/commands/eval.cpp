@@ -13,6 +13,7 @@
 #include "app/command_options.h"
 #include "app/engine/evaluation_cache.h"
 #include "app/engine/evaluator.h"
+#include "app/engine/place.h"
 #include "app/files.h"
 #include "app/report/baselines.h"
 #include "app/report/evaluation_table.h"
@@ -310,6 +311,7 @@ int run_many(const Options& options, const Common& common) {
 }
 
 int run(const Options& options, const Common& common) {
+  refuse_several_processes("zoo eval", "start it once (the evaluations of zoo train do share their work)");
   for (const auto& file : options.tables) {
     const std::string ending = fs::path(file).extension().string();
     if (ending != ".md" && ending != ".csv" && ending != ".json") throw UsageError("--table " + file + ": expected a name that ends in .md, .csv or .json");

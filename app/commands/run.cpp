@@ -1,6 +1,7 @@
 // zoo run: predictions for files, folders, standard input or a sentence.
 #include "app/cli.h"
 #include "app/command_options.h"
+#include "app/engine/place.h"
 #include "app/tasks/task.h"
 #include "models/names.h"
 
@@ -21,7 +22,15 @@ struct Options {
   std::optional<double> threshold;
 };
 
+std::vector<std::string> resuming_tasks() {
+  std::vector<std::string> names;
+  for (const auto& name : task_names())
+    if (find_task(name).resumes()) names.push_back(name);
+  return names;
+}
+
 int run(Options& options, const Common& common) {
+  refuse_several_processes("zoo run", "start it once, and for several inputs once for each, with an --out of its own");
   if (common.device == "cpu" && (options.dtype == "float16" || options.dtype == "fp16")) throw UsageError("--dtype float16 needs a GPU; use float32 or bfloat16");
   RunOptions& run = options.run;
   run.options = parse_assignments(options.words);
@@ -48,11 +57,12 @@ int run(Options& options, const Common& common) {
   if (!options.task.empty()) wanted.task = find_task(options.task).head();
   Bundle bundle = load_bundle(options.spec, common.resolved_device(), wanted);
   const Task& task = find_task(options.task.empty() ? bundle.task : options.task);
-  if ((run.resume || run.stream) && task.name() != "seq2seq" && task.name() != "generate") {
-    throw UsageError(std::string(run.resume ? "--resume" : "--stream") + " is for the tasks seq2seq and generate; this is " + task.name());
+  if (run.resume && !task.resumes()) throw UsageError("--resume is for the tasks " + join(resuming_tasks()) + "; this is " + task.name());
+  if (run.stream && task.name() != "seq2seq" && task.name() != "generate") {
+    throw UsageError("--stream is for the tasks seq2seq and generate; this is " + task.name());
   }
-  Json document = task.run(bundle, run);
-  if (common.json) print_json(document);
+  const Json document = task.run(bundle, run);
+  if (common.json && !document.is_null()) print_json(document);
   return 0;
 }
 
@@ -100,7 +110,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");
   command.add_flag("--overwrite", options->run.overwrite, "replace what --out names");
-  command.add_flag("--resume", options->run.resume, "seq2seq, generate: go on with the partial file that a killed run of the same command left beside --out");
+  command.add_flag("--resume", options->run.resume, "tasks of texts: go on with the partial file that a killed run of the same command left beside --out");
   command.add_flag("--stream", options->run.stream, "seq2seq, generate: print the text piece by piece as it is made");
   command.add_option("--option", options->words, "more of the task's options: key=value (repeatable)");
   declare_linkage(command, *options);

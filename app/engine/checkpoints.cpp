@@ -79,10 +79,12 @@ void save_checkpoint(const fs::path& run, int64_t step, const Bundle& bundle, co
     save_bundle(bundle, working);
     weights::save_safetensors(working / "training_state.safetensors", d::named(state.tensors));
     weights::write_file_atomically(working / "training_state.json", state.values.dump(2) + "\n");
-  } catch (...) {  // a full disk, most likely: give back what was taken
+  } catch (const std::exception& error) {  // a full disk, most likely: give back what was taken
     std::error_code ignored;
     remove_tree(working, ignored);
-    throw;
+    const auto before = list_checkpoints(run);
+    if (before.empty()) throw;
+    throw std::runtime_error(error.what() + ("\n" + before.back().string()) + " is whole: when the cause is removed, zoo train --resume " + run.string() + " goes on from it");
   }
   d::sync_folder(working);
   d::replace_folder(working, folder);

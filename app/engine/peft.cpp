@@ -7,9 +7,10 @@
 #include <unordered_set>
 
 #include "app/cli.h"
+#include "app/engine/peft_plan.h"
 #include "app/head.h"
-#include "models/blocks/linear.h"
 #include "models/blocks/lora.h"
+#include "models/blocks/transposed_linear.h"
 #include "models/names.h"
 #include "models/registry.h"
 #include "weights/mapped_tensor.h"
@@ -103,9 +104,14 @@ void to_layer(LoraImpl& term, const AdaptableLayer& layer) {
   term.train(layer.is_training());
 }
 
+// What peft writes as fan_in_fan_out. It goes by the layers whatever the file says, and so does zoo: there is nothing to choose.
+bool stored_transposed(const AdaptableLayer& layer) { return dynamic_cast<const TransposedLinearImpl*>(&layer) != nullptr; }
+
 // The first misfit of an adapter's tensors and a layer, or empty text.
 std::string misfit(const weights::LowRank& read, const AdaptableLayer& layer) {
-  const auto a = read.a.sizes(), b = read.b.sizes(), weight = layer.weight.sizes();
+  const auto a = read.a.sizes(), b = read.b.sizes();
+  const at::Tensor own = layer.outputs_first();
+  const auto weight = own.sizes();
   if (a.size() == weight.size() && a.slice(1) == weight.slice(1) && b[0] == weight[0]) return "";
   return "lora_A " + shape_text(a) + ", lora_B " + shape_text(b) + "; the layer's weight is " + shape_text(weight);
 }
@@ -127,7 +133,7 @@ class Attachment {
     for (const auto& [path, read] : adapter_.layers) check_layer(path, read);
     for (const auto& [key, read] : adapter_.values) check_value(key, read);
     for (const auto& [path, layer] : layers_) {
-      if (adapter_.config.targets(path) && !terms_.count(path)) problem(path, "adapter_config.json targets it, but the adapter has no tensors for it");
+      if (adapter_.config.targets(path) && !terms_.count(path) && !misfits_.count(path)) problem(path, "adapter_config.json targets it, but the adapter has no tensors for it");
     }
     if (!problems_.empty()) fail();
   }
@@ -152,6 +158,7 @@ class Attachment {
       to_layer(*term, layer);
       layer.attach(attached.name, term);
       attached.layers.push_back(path);
+      attached.config.fan_in_fan_out = attached.config.fan_in_fan_out || stored_transposed(layer);
     }
     for (const auto& [key, source] : values_) {
       auto& tensor = tensors_.at(key);
@@ -167,18 +174,22 @@ class Attachment {
   void check_layer(const std::string& path, const weights::LowRank& read) {
     const std::string own = names_.layer(path);
     const auto found = layers_.find(own);
-    if (own.empty()) return problem(path, "the network has no such layer");
+    if (own.empty()) return ++unknown_, problem(path, "the network has no such layer");
     if (found == layers_.end()) return problem(path, "is no layer that zoo adapts (linear layers and 2-D convolutions are)");
     const std::string text = misfit(read, *found->second);
-    if (!text.empty()) return problem(path, text);
+    if (!text.empty()) {
+      ++other_shapes_;
+      misfits_.insert(own);
+      return problem(path, text);
+    }
     if (!terms_.emplace(own, path).second) problem(path, "is the layer " + own + ", for which the adapter has other tensors too");
   }
 
   void check_value(const std::string& key, const at::Tensor& read) {
     const std::string own = names_.value(key);
-    if (own.empty()) return problem(key, "the network has no such tensor");
+    if (own.empty()) return unknown_ += adapter_.layers.empty(), problem(key, "the network has no such tensor");
     const auto& tensor = tensors_.at(own);
-    if (tensor.sizes() != read.sizes()) return problem(key, shape_text(read.sizes()) + "; the network's is " + shape_text(tensor.sizes()));
+    if (tensor.sizes() != read.sizes()) return other_shapes_ += adapter_.layers.empty(), problem(key, shape_text(read.sizes()) + "; the network's is " + shape_text(tensor.sizes()));
     for (const auto& earlier : bundle_.adapters) {
       const bool taken = std::find(earlier.values.begin(), earlier.values.end(), own) != earlier.values.end();
       if (taken && !at::equal(tensor.cpu().to(at::kFloat), read.to(at::kFloat))) return problem(key, earlier.source + " holds other values for it; only one adapter can replace a tensor");
@@ -186,21 +197,36 @@ class Attachment {
     values_.emplace(own, key);
   }
 
+  // Whether it is another network, another size of the same one, or neither: by the layers where there are any.
+  std::string verdict() const {
+    const size_t layers = adapter_.layers.size(), all = layers > 0 ? layers : adapter_.values.size();
+    const std::string counts = std::to_string(problems_.size()) + " misfits among its " + std::to_string(layers) + " layers and " +
+                               std::to_string(adapter_.values.size()) + " whole tensors";
+    if (unknown_ == all && !layers_.empty()) {
+      const std::string example = layers > 0 ? adapter_.layers.begin()->first : adapter_.values.begin()->first;
+      std::string own;  // the longest name says most
+      for (const auto& [path, layer] : layers_)
+        if (path.size() > own.size()) own = path;
+      return "it was made for another network, where they are called such as '" + example.substr(0, 200) + "' (this one's: '" + own + "'): " + counts;
+    }
+    return (unknown_ == 0 && other_shapes_ > 0 ? "it was made for a network of another size: " : "") + counts;
+  }
+
   [[noreturn]] void fail() const {
     constexpr size_t kShown = 5;
-    const std::string base = adapter_.config.base_model_name_or_path;
-    std::string text = "the adapter " + adapter_.folder.string() + " does not fit the network " + bundle_.entry->name + " of " + bundle_.spec + ": " +
-                       std::to_string(problems_.size()) + " misfits among its " + std::to_string(adapter_.layers.size()) + " layers and " +
-                       std::to_string(adapter_.values.size()) + " whole tensors";
+    const std::string base = adapter_.config.base_model_name_or_path, folder = adapter_.folder.string();
+    std::string text = "the adapter " + folder + " does not fit the network " + bundle_.entry->name + " of " + bundle_.spec + ": " + verdict();
     for (size_t i = 0; i < std::min(kShown, problems_.size()); ++i) text += "\n  " + problems_[i];
     if (problems_.size() > kShown) text += "\n  ... and " + std::to_string(problems_.size() - kShown) + " more";
+    text += other_sizes(adapter_.folder, bundle_.folder);
     text += base.empty() ? "\nits adapter_config.json does not name the base that it was made for" : "\nit was made for the base '" + base.substr(0, 200) + "'";
-    throw std::runtime_error(text + "; give that network");
+    throw std::runtime_error(text + "; give that network: zoo run BASE --adapter " + folder);
   }
 
   // Its settings in this network's names, for saving it again.
   weights::AdapterConfig own_config() const {
     auto config = adapter_.config;
+    config.fan_in_fan_out = false;
     const bool renamed = std::any_of(terms_.begin(), terms_.end(), [](const auto& term) { return term.first != term.second; });
     if (!renamed) return config;
     std::vector<std::string> paths;
@@ -227,6 +253,8 @@ class Attachment {
   std::map<std::string, at::Tensor> tensors_;
   std::map<std::string, std::string> terms_, values_;  // the network's name -> the adapter's
   std::vector<std::string> problems_;
+  std::set<std::string> misfits_;           // layers of the network whose tensors were there, but did not fit
+  size_t unknown_ = 0, other_shapes_ = 0;  // layers (without any: whole tensors) that are not there; that have other shapes
 };
 
 // Gradients for the trained adapter alone.
@@ -260,7 +288,8 @@ std::vector<std::string> modules_to_keep(const Bundle& bundle, bool head) {
 }
 
 std::string task_type_of(const std::string& task) {
-  const std::map<std::string, std::string> types = {{"text_classification", "SEQ_CLS"}, {"token_classification", "TOKEN_CLS"}, {"embedding", "FEATURE_EXTRACTION"}};
+  const std::map<std::string, std::string> types = {{"text_classification", "SEQ_CLS"}, {"token_classification", "TOKEN_CLS"}, {"question_answering", "QUESTION_ANS"},
+                                                    {"generate", "CAUSAL_LM"}, {"seq2seq", "SEQ_2_SEQ_LM"}, {"embedding", "FEATURE_EXTRACTION"}};
   const auto found = types.find(task);
   return found == types.end() ? "" : found->second;
 }
@@ -278,7 +307,7 @@ weights::AdapterConfig fresh_config(const Bundle& bundle, const PeftOptions& opt
   for (const auto& [path, layer] : adaptable_layers(*bundle.model)) {
     // A weight without a gradient is one that the network itself never uses (modules that a reference only copies).
     const bool used = layer->weight.requires_grad();
-    if (used && std::dynamic_pointer_cast<LinearImpl>(layer) && config.targets(path)) linear.push_back(path);
+    if (used && std::dynamic_pointer_cast<LinearLayer>(layer) && config.targets(path)) linear.push_back(path);
   }
   config.target_modules = linear.empty() ? weights::ModulePattern(weights::kAllLinear) : weights::ModulePattern(linear);
   return config;
@@ -295,7 +324,8 @@ weights::AdapterConfig fresh_config(const Bundle& bundle, const PeftOptions& opt
 }
 
 void attach_fresh(Bundle& bundle, AttachedAdapter& attached) {
-  const auto& config = attached.config;
+  auto& config = attached.config;
+  config.fan_in_fan_out = false;
   for (const auto& [path, layer] : adaptable_layers(*bundle.model)) {
     if (!config.targets(path)) continue;
     auto term = make_term(config, path, *layer, 1.0);
@@ -306,6 +336,7 @@ void attach_fresh(Bundle& bundle, AttachedAdapter& attached) {
     to_layer(*term, *layer);
     layer->attach(attached.name, term);
     attached.layers.push_back(path);
+    config.fan_in_fan_out = config.fan_in_fan_out || stored_transposed(*layer);
   }
 }
 

@@ -33,7 +33,8 @@ std::pair<std::string, double> parse_weight(const std::string& word) {
 }
 
 std::string class_for_task_type(const Entry& entry, const std::string& type) {
-  const std::map<std::string, std::string> tasks = {{"SEQ_CLS", "text_classification"}, {"TOKEN_CLS", "token_classification"}};
+  const std::map<std::string, std::string> tasks = {{"SEQ_CLS", "text_classification"}, {"TOKEN_CLS", "token_classification"},
+                                                    {"QUESTION_ANS", "question_answering"}};
   const auto task = tasks.find(type);
   if (task == tasks.end()) return "";
   for (const auto& [architecture, serves] : card(entry.name).at("architectures").items()) {
@@ -60,6 +61,17 @@ void put_head_of(const weights::Adapter& adapter, Json& config, bool named) {
   if (!named && !architecture.empty()) config["architectures"] = {architecture};
   const int64_t classes = tells_classes(task_of(entry, config)) ? kept_classes(entry, adapter) : 0;
   if (classes > 0 && static_cast<int64_t>(configured_labels(config).size()) != classes) put_labels(config, numbered_labels(classes));
+}
+
+[[noreturn]] void other_network(const AdapterPlan& plan, const AdapterPlan::Item& item, const Entry& made_for, const Entry& base) {
+  const std::string name = item.adapter.config.base_model_name_or_path;
+  throw std::runtime_error("the adapter " + item.adapter.folder.string() + " was made for the network " + made_for.name + " (its config.json), but " + plan.base + " is " +
+                           base.name + "; give it the base that it was made for" + (name.empty() ? "" : ", '" + name.substr(0, 200) + "'") + ", or another adapter");
+}
+
+void check_network(const AdapterPlan& plan, const AdapterPlan::Item& item, const Json& saved, const Json& base) {
+  const Entry &made_for = entry_for_config(saved), &there = entry_for_config(base);
+  if (made_for.name != there.name) other_network(plan, item, made_for, there);
 }
 
 void put_saved_head(const Json& saved, Json& config, bool named) {
@@ -100,10 +112,24 @@ AdapterPlan plan_adapters(const std::string& spec, const std::vector<std::string
   return plan;
 }
 
+std::string other_sizes(const fs::path& adapter, const fs::path& base) {
+  if (!on_disk(adapter / "config.json") || !on_disk(base / "config.json")) return "";
+  const Json made_for = read_json(adapter / "config.json"), there = read_json(base / "config.json");
+  std::string text;
+  for (const auto& [key, value] : made_for.items()) {
+    const auto other = there.find(key);
+    const bool size = value.is_number_integer() && key.find("_token_id") == std::string::npos && key != "num_labels";
+    if (size && other != there.end() && *other != value) text += "\n  " + key + ": " + value.dump() + " in the adapter's config.json, " + other->dump().substr(0, 80) + " in the base's";
+  }
+  return text.empty() ? "" : "\nit was made for a network of another size:" + text;
+}
+
 Json adapted_config(const AdapterPlan& plan, Json config, bool named) {
+  const Json base = config;
   if (!plan.own.empty() && on_disk(plan.own / "config.json")) config = read_json(plan.own / "config.json");
   for (const auto& item : plan.items) {
     const fs::path saved = item.adapter.folder / "config.json";
+    if (on_disk(saved)) peft_plan_detail::check_network(plan, item, read_json(saved), base);
     if (item.adapter.folder == plan.own && on_disk(saved)) continue;
     if (on_disk(saved)) peft_plan_detail::put_saved_head(read_json(saved), config, named);
     else peft_plan_detail::put_head_of(item.adapter, config, named);

@@ -30,8 +30,13 @@ std::filesystem::path base_of_adapter(const std::filesystem::path& adapter);
 // beside the adapter). `more`: "DIR" or "DIR:weight". Throws UsageError when a base is not found and for a bad weight.
 AdapterPlan plan_adapters(const std::string& spec, const std::vector<std::string>& more);
 
+// What shows that an adapter was made for another base than `base`, checkpoint folders both: the sizes in which its config.json, if it
+// brings one, differs from the base's. Empty when there is nothing to say, else lines that begin with a line break.
+std::string other_sizes(const std::filesystem::path& adapter, const std::filesystem::path& base);
+
 // The config of the network that the plan asks for: the base's with the adapters' head (class, class names) put over it.
-// `named`: a task was asked for, so the adapters do not choose the class.
+// `named`: a task was asked for, so the adapters do not choose the class. Throws std::runtime_error for an adapter whose config.json
+// is that of another kind of network.
 Json adapted_config(const AdapterPlan& plan, Json config, bool named);
 
 }  // namespace zoo::app

@@ -164,9 +164,29 @@ std::optional<Place> place_from_environment(const Environment& variable) {
   return place;
 }
 
-std::optional<Place> place_from_environment() {
-  return place_from_environment([](const char* name) { return std::getenv(name); });
+namespace place_detail {
+
+const char* environment(const char* name) { return std::getenv(name); }
+
+}  // namespace place_detail
+
+std::optional<Place> place_from_environment() { return place_from_environment(place_detail::environment); }
+
+// Only the number matters here: variables that are incomplete otherwise (no meeting point, no rank) tell of several processes all the same.
+void refuse_several_processes(const Environment& variable, const std::string& verb, const std::string& advice) {
+  const place_detail::Variables from(variable);
+  const auto refuse = [&](const std::string& launcher, const char* size) {
+    if (!from.has(size) || from.text(size) == "1") return;
+    throw UsageError(verb + " does not share its work among processes, but " + launcher + " started " + from.text(size).substr(0, 40) + " (" + size +
+                     " in the environment): each would do all of it and write the same file; " + advice);
+  };
+  refuse("torchrun", "WORLD_SIZE");
+  refuse("mpirun", "OMPI_COMM_WORLD_SIZE");
+  refuse("mpiexec", "PMI_SIZE");
+  if (place_detail::slurm_step(from)) refuse("srun", from.has("SLURM_STEP_NUM_TASKS") ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS");
 }
+
+void refuse_several_processes(const std::string& verb, const std::string& advice) { refuse_several_processes(place_detail::environment, verb, advice); }
 
 std::string first_host(const std::string& list) {
   const auto bracket = list.find_first_of("[,");

@@ -27,6 +27,11 @@ using Environment = std::function<const char*(const char*)>;
 std::optional<Place> place_from_environment(const Environment& variable);
 std::optional<Place> place_from_environment();
 
+// For verbs that do not share their work: throws UsageError where a launcher started several processes, each of which would do all of it
+// and write the same file. `verb`: "zoo run", for the message; `advice`: what to do instead.
+void refuse_several_processes(const Environment& variable, const std::string& verb, const std::string& advice);
+void refuse_several_processes(const std::string& verb, const std::string& advice);
+
 // "gpu[03-05,9],login1" -> "gpu03": SLURM's short form for lists of hosts. Throws UsageError for an empty one.
 std::string first_host(const std::string& list);
 

@@ -54,6 +54,17 @@ void name_groups(std::vector<RunGroup>& groups) {
   }
 }
 
+bool goes_before(const RunRecord& a, const RunRecord& b) { return a.finished() != b.finished() ? a.finished() : a.written > b.written; }
+
+void add_sample(RunGroup& group, const RunRecord& run) {
+  const auto same_seed = [&](const RunRecord* other) { return other->recipe.value("seed", Json()) == run.recipe.value("seed", Json()); };
+  const auto known = std::find_if(group.runs.begin(), group.runs.end(), same_seed);
+  if (known == group.runs.end()) return group.runs.push_back(&run);
+  const bool replaces = goes_before(run, **known);
+  group.left_out.push_back(replaces ? *known : &run);
+  if (replaces) *known = &run;
+}
+
 std::vector<RunGroup> grouped(const std::vector<RunRecord>& runs, bool each) {
   std::vector<RunGroup> groups;
   std::vector<Json> identities;
@@ -61,10 +72,10 @@ std::vector<RunGroup> grouped(const std::vector<RunRecord>& runs, bool each) {
     const Json identity = identity_of(run.recipe);
     const auto known = each ? identities.end() : std::find(identities.begin(), identities.end(), identity);
     if (known != identities.end()) {
-      groups[static_cast<size_t>(known - identities.begin())].runs.push_back(&run);
+      add_sample(groups[static_cast<size_t>(known - identities.begin())], run);
     } else {
       identities.push_back(identity);
-      groups.push_back({"", {&run}});
+      groups.push_back({"", {&run}, {}});
     }
   }
   name_groups(groups);
@@ -148,6 +159,16 @@ std::string state_of(const RunGroup& group) {
   return std::to_string(finished) + " of " + std::to_string(all) + " finished";
 }
 
+bool any_left_out(const Comparison& c) {
+  return std::any_of(c.groups.begin(), c.groups.end(), [](const RunGroup& group) { return !group.left_out.empty(); });
+}
+
+std::string left_out_text(const RunGroup& group) {
+  std::string text;
+  for (const auto* run : group.left_out) text += (text.empty() ? "" : ", ") + run->name + " (seed " + value_text(run->recipe.value("seed", Json())) + " again)";
+  return text;
+}
+
 std::string exact(double value) { return Json(value).dump(); }
 
 std::string cell(const Comparison::Figure& row, size_t group) {
@@ -167,6 +188,7 @@ std::vector<std::vector<std::string>> rows_of(const Comparison& c) {
   add("steps", [&](size_t i) { return spread_text(steps_of(c.groups[i])); });
   add("time", [&](size_t i) { return duration_text(seconds_of(c.groups[i]).mean); });
   add("state", [&](size_t i) { return state_of(c.groups[i]); });
+  if (any_left_out(c)) add("left out", [&](size_t i) { return left_out_text(c.groups[i]); });
   return rows;
 }
 
@@ -266,6 +288,7 @@ Table comparison_rows(const Comparison& c) {
   std::vector<Column> columns{{"run"}, {"runs", true}, {"finished", true}, {"steps", true}, {"seconds", true}};
   for (const auto& setting : c.settings) columns.push_back({setting.key});
   for (const auto& figure : c.figures) columns.push_back({figure.metric, true}), columns.push_back({figure.metric + " deviation", true});
+  if (d::any_left_out(c)) columns.push_back({"left out"});
   Table table(columns);
   for (size_t i = 0; i < c.groups.size(); ++i) {
     const auto& runs = c.groups[i].runs;
@@ -277,6 +300,7 @@ Table comparison_rows(const Comparison& c) {
       row.push_back(figure.values[i].count > 0 ? d::exact(figure.values[i].mean) : "");
       row.push_back(figure.values[i].count > 1 ? d::exact(figure.values[i].deviation) : "");
     }
+    if (d::any_left_out(c)) row.push_back(d::left_out_text(c.groups[i]));
     table.add(std::move(row));
   }
   return table;
@@ -290,6 +314,7 @@ Json comparison_json(const Comparison& c) {
                   {"steps", d::steps_of(c.groups[i]).mean}, {"seconds", d::seconds_of(c.groups[i]).mean},
                   {"settings", Json::object()}, {"metrics", Json::object()}};
     for (const auto* run : c.groups[i].runs) group["runs"].push_back(run->name);
+    for (const auto* run : c.groups[i].left_out) group["left_out"].push_back(run->name);
     for (const auto& setting : c.settings) group["settings"][setting.key] = setting.values[i];
     for (const auto& figure : c.figures) group["metrics"][figure.metric] = d::spread_json(figure.values[i]);
     groups.push_back(std::move(group));
@@ -306,6 +331,7 @@ std::string comparison_page(const Comparison& comparison) {
   size_t runs = 0;
   for (const auto& group : comparison.groups) runs += group.runs.size();
   if (runs > comparison.groups.size()) page.paragraph("Runs of one recipe with several seeds stand in one column: mean ± standard deviation.");
+  if (d::any_left_out(comparison)) page.paragraph("Of runs with one recipe and one seed the latest counts: a seed again is no second sample.");
   page.heading("Recipes and figures");
   page.paragraph("Keys of the recipe that differ, then the figures at the end; * marks the best.");
   page.table(d::header_of(comparison), d::rows_of(comparison));

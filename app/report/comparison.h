@@ -13,7 +13,8 @@ namespace zoo::app {
 // Runs of one recipe that differ in their seed only.
 struct RunGroup {
   std::string name;
-  std::vector<const RunRecord*> runs;
+  std::vector<const RunRecord*> runs;      // each seed once
+  std::vector<const RunRecord*> left_out;  // of a seed that `runs` has: the same sample again says nothing of chance
 };
 
 struct Comparison {
@@ -32,7 +33,7 @@ struct Comparison {
   std::vector<Figure> figures;
 };
 
-// `each`: every run stands for itself. `runs` must outlive the result.
+// Of runs with one recipe and seed the latest counts, a finished one before one that is not. `each`: every run stands for itself. `runs` must outlive the result.
 Comparison compare_runs(const std::vector<RunRecord>& runs, bool each);
 
 Table comparison_table(const Comparison& comparison);       // groups side by side; * marks the best

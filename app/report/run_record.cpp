@@ -85,6 +85,7 @@ RunRecord read_run(const std::filesystem::path& folder) {
   run.recipe = read_json(folder / "recipe.json");
   if (!run.recipe.is_object()) throw std::runtime_error((folder / "recipe.json").string() + ": is not a JSON object");
   d::read_log(folder / "log.jsonl", run);
+  run.written = std::filesystem::last_write_time(folder / (on_disk(folder / "log.jsonl") ? "log.jsonl" : "recipe.json"));
   if (on_disk(folder / "results.json")) run.results = read_json(folder / "results.json");
   if (!run.results.is_object()) run.results = nullptr;
   if (run.finished() && run.metrics.is_null()) run.metrics = run.results.value("metrics", Json());

@@ -16,6 +16,7 @@ struct RunRecord {
   TrainingHistory history;
   int64_t steps = 0;
   double seconds = 0;
+  std::filesystem::file_time_type written;  // its log, last
   bool finished() const { return !results.is_null(); }
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
+#include <sstream>
 
 #include "app/cli.h"
 #include "data/csv.h"
@@ -100,6 +101,18 @@ void warn_of_constants(const at::Tensor& training, const data::SeriesTable& tabl
   }
 }
 
+// Finite values, but a variance beyond double's range.
+void refuse_endless(const SeriesSpec& spec, const data::SeriesTable& table, const at::Tensor& training) {
+  const at::Tensor good = spec.scaler.mean.isfinite().logical_and(spec.scaler.deviation.isfinite());
+  for (int64_t c = 0; c < spec.roles.channels(); ++c) {
+    if (good[c].item<bool>()) continue;
+    std::ostringstream largest;
+    largest << training.select(1, c).abs().max().item<double>();
+    throw UsageError(table.file + ": column '" + spec.roles.columns[size_t(c)] + "' holds values up to " + largest.str() +
+                     " in the training part, too large for a mean and deviation; correct them, or leave the column out with ignore=" + spec.roles.columns[size_t(c)]);
+  }
+}
+
 at::Tensor seasonal_error(const at::Tensor& training, int64_t season, int64_t targets) {
   const int64_t rows = training.size(0), channels = training.size(1);
   if (rows <= season) return at::zeros({targets}, at::kDouble);
@@ -146,7 +159,9 @@ void fit(SeriesSpec& spec, const data::SeriesTable& table, const data::Borders& 
   const at::Tensor training = values.slice(0, 0, borders.train);
   warn_of_constants(training, table, spec.roles);
   spec.scaler = fit_scaler(training);
+  refuse_endless(spec, table, training);
   if (!scaled) spec.scaler = {at::zeros_like(spec.scaler.mean), at::ones_like(spec.scaler.deviation)};
+  scaled_rows(table, spec, values, 0, table.rows());  // what is wrong with the test part is told now, not after the training
   spec.seasonal_error = seasonal_error(spec.scaler.scale(training), spec.season, spec.roles.targets);
   const bool day = table.frequency.whole_days();
   const auto date = [&](int64_t row) { return data::date_text(table.dates[size_t(row)], day); };
@@ -286,6 +301,22 @@ at::Tensor select_columns(const data::SeriesTable& table, const ColumnRoles& rol
   return table.values.index_select(1, at::tensor(places, at::kLong));
 }
 
+at::Tensor scaled_rows(const data::SeriesTable& table, const SeriesSpec& spec, const at::Tensor& values, int64_t begin, int64_t end) {
+  constexpr double kFarthest = 1e12;  // in deviations: networks square and cube what they read
+  const at::Tensor scaled = spec.scaler.scale(values.slice(0, begin, end));
+  const at::Tensor near = scaled.abs().le(kFarthest);
+  if (!near.all().item<bool>()) {
+    const at::Tensor first = near.logical_not().nonzero()[0];
+    const int64_t row = begin + first[0].item<int64_t>(), column = first[1].item<int64_t>();
+    std::ostringstream text;
+    text << table.file << ": column '" << spec.roles.columns[size_t(column)] << "' at " << data::date_text(table.dates[size_t(row)], table.frequency.whole_days()) << " is "
+         << values[row][column].item<double>() << ", which is too far from what the network is scaled for (" << spec.scaler.mean[column].item<double>() << " ± "
+         << spec.scaler.deviation[column].item<double>() << ") to be computed with in float32; correct it";
+    throw UsageError(text.str());
+  }
+  return scaled.to(at::kFloat).contiguous();
+}
+
 // ---- windows ----
 
 ForecastDataset::ForecastDataset(std::shared_ptr<const data::SeriesTable> table, SeriesSpec spec, int64_t begin, int64_t end, std::string split)
@@ -300,7 +331,7 @@ ForecastDataset::ForecastDataset(std::shared_ptr<const data::SeriesTable> table,
                      std::to_string(table_->rows()) + " rows (take a longer file, another split rule, or " +
                      (whole ? "--split all to measure on the whole file)" : "shorter windows)"));
   }
-  values_ = spec_.scaler.scale(select_columns(*table_, spec_.roles).slice(0, begin, end)).to(at::kFloat).contiguous();
+  values_ = scaled_rows(*table_, spec_, select_columns(*table_, spec_.roles), begin, end);
   time_ = data::calendar_features(std::span(table_->dates).subspan(size_t(begin), size_t(end - begin)), spec_.calendar);
   const int64_t first = spec_.roles.channels() - spec_.roles.targets;
   scale_ = at::stack({spec_.scaler.mean.slice(0, first), spec_.scaler.deviation.slice(0, first), spec_.seasonal_error});

@@ -74,6 +74,10 @@ ColumnRoles choose_roles(const data::SeriesTable& table, const ForecastOptions& 
 // The columns of `roles` [N, C].
 at::Tensor select_columns(const data::SeriesTable& table, const ColumnRoles& roles);
 
+// Rows [begin, end) of `values` [N, C], the columns of spec.roles in `table`, as the network reads them: scaled, float32. Throws UsageError
+// that names the first value so far from the mean that float32 arithmetic cannot carry it.
+at::Tensor scaled_rows(const data::SeriesTable& table, const SeriesSpec& spec, const at::Tensor& values, int64_t begin, int64_t end);
+
 // The card's table of config keys that the data decides; empty for a network that does not forecast series.
 Json series_keys(const Entry& entry);
 // The number that the network's config holds for one of them ("lookback"); 0: none.

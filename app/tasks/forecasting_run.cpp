@@ -137,7 +137,7 @@ void predict(Bundle& bundle, const Source& source, std::span<Forecast> forecasts
   std::vector<at::Tensor> series, series_time, future_time, exogenous;
   for (const auto& forecast : forecasts) {
     const int64_t begin = forecast.origin - spec.lookback;
-    series.push_back(spec.scaler.scale(source.values.slice(0, begin, forecast.origin)).to(at::kFloat));
+    series.push_back(scaled_rows(*source.table, spec, source.values, begin, forecast.origin));
     series_time.push_back(data::calendar_features(std::span(source.table->dates).subspan(size_t(begin), size_t(spec.lookback)), spec.calendar));
     future_time.push_back(data::calendar_features(forecast.dates, spec.calendar));
     if (spec.roles.exogenous > 0) exogenous.push_back(known_ahead(source, forecast, future));

@@ -122,6 +122,7 @@ class Generate : public Task {
   }
   double loss_terms(const Tensors& batch) const override { return static_cast<double>(batch.at("labels").ge(0).sum().item<int64_t>()); }
   std::unique_ptr<Metrics> metrics(const Bundle&) const override { return std::make_unique<TokenMetrics>(); }
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override { return run_writing(bundle, options, /*continues=*/true); }
 };
 

@@ -418,13 +418,19 @@ bool is_cut(const tokenizers::Encoding& encoding, const std::string& text, const
   return ends[0] < detail::end_of_text(text) || (!pair.empty() && ends[1] < detail::end_of_text(pair));
 }
 
-void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,
-                    std::span<const std::string> pairs, int64_t max_length) {
+int64_t count_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length) {
   int64_t cut = 0;
   for (size_t i = 0; i < encodings.size(); ++i) cut += is_cut(encodings[i], texts[i], pairs.empty() ? std::string() : pairs[i], max_length);
-  if (cut > 0)
-    spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut,
-                 encodings.size(), max_length);
+  return cut;
+}
+
+void tell_cut_texts(int64_t cut, int64_t texts, int64_t max_length) {
+  if (cut > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, texts, max_length);
+}
+
+void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,
+                    std::span<const std::string> pairs, int64_t max_length) {
+  tell_cut_texts(count_cut_texts(encodings, texts, pairs, max_length), static_cast<int64_t>(encodings.size()), max_length);
 }
 
 }  // namespace zoo::app

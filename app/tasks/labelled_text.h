@@ -62,7 +62,10 @@ LabelIds match_labels(const std::map<std::string, int64_t>& first_lines,
 
 // Whether a text, or its pair (empty: it has none), lost tokens to the limit.
 bool is_cut(const tokenizers::Encoding& encoding, const std::string& text, const std::string& pair, int64_t max_length);
-// Says on the log how many texts lost tokens to the limit, if any. `pairs` may be empty.
+int64_t count_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts, std::span<const std::string> pairs, int64_t max_length);
+// Says on the log how many of `texts` lost tokens to the limit, if any.
+void tell_cut_texts(int64_t cut, int64_t texts, int64_t max_length);
+// Both in one. `pairs` may be empty.
 void note_cut_texts(std::span<const tokenizers::Encoding> encodings, std::span<const std::string> texts,
                     std::span<const std::string> pairs, int64_t max_length);
 

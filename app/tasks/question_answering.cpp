@@ -276,28 +276,32 @@ class AnswerMetrics : public Metrics {
 
 // ---- run ----
 
-std::vector<Question> asked_questions(const RunOptions& options) {
-  std::vector<Question> questions;
+// Questions as inputs: the question is the text, the context its pair.
+RunInputs asked_questions(const RunOptions& options) {
+  std::vector<TextInput> inputs;
   const std::string context = options.options.value("pair", "");
   if (!options.text.empty() || !context.empty()) {
     if (options.text.empty() || context.empty()) throw UsageError("--input is the question and --pair the text that holds its answer; both are needed");
-    questions.push_back({"0", options.text, context, "argument", {}});
+    inputs.push_back({options.text, "argument", context, "0"});
   }
   for (const auto& file : options.inputs) {
-    for (auto& question : read_questions(file, "", options.options, 0, /*need_answers=*/false).all) questions.push_back(std::move(question));
+    for (auto& one : read_questions(file, "", options.options, 0, /*need_answers=*/false).all)
+      inputs.push_back({std::move(one.question), std::move(one.source), std::move(one.context), std::move(one.id)});
   }
-  if (questions.empty()) throw UsageError("no questions: give --input QUESTION --pair TEXT, or files: .json (SQuAD), .jsonl, .csv, .tsv");
-  return questions;
+  return held_run_inputs(std::move(inputs));
 }
 
 // The network over all windows, sorted by length.
-std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& questions, const WindowOptions& options, int64_t batch_size) {
+std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& questions, const WindowOptions& options, int64_t batch_size,
+                              const std::function<void(int64_t)>& done) {
   const c10::InferenceMode guard;
   std::vector<Scored> scored(questions.size());
+  std::vector<size_t> left(questions.size());  // windows of each question
   std::vector<std::pair<size_t, size_t>> places;
   std::vector<int64_t> lengths;
   for (size_t i = 0; i < questions.size(); ++i) {
     scored[i].windows = windows_of(questions[i], tokenizer_of(bundle), options);
+    left[i] = scored[i].windows.size();
     scored[i].starts.resize(scored[i].windows.size());
     scored[i].ends.resize(scored[i].windows.size());
     for (size_t w = 0; w < scored[i].windows.size(); ++w) {
@@ -317,6 +321,7 @@ std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& quest
       const auto [i, w] = places[batch[row]];
       scored[i].starts[w] = row_of(starts, static_cast<int64_t>(row), members[row]->ids.size());
       scored[i].ends[w] = row_of(ends, static_cast<int64_t>(row), members[row]->ids.size());
+      if (--left[i] == 0) done(1);
     }
   }
   return scored;
@@ -339,20 +344,17 @@ Json prediction_of(const Question& question, const std::vector<Answer>& answers,
   return one;
 }
 
-PredictionForms forms_of(Json predictions) {
-  PredictionForms forms;
-  forms.table.push_back({"source", "id", "question", "answer", "score", "start", "end"});
-  for (const Json& one : predictions) {
-    const auto field = [&](const char* key) { return one.at(key).get<std::string>(); };
-    const Json answers = one.value("answers", Json::array({one}));
-    for (const Json& answer : answers) {
-      const std::string text = answer.at("answer").get<std::string>();
-      forms.text += probability_text(answer.at("score").get<double>()) + "  " + (text.empty() ? "(no answer)" : text) + "  " + field("question") + "\n";
-      forms.table.push_back({field("source"), field("id"), field("question"), text, answer.at("score").dump(), answer.at("start").dump(), answer.at("end").dump()});
-    }
+OutputRow output_row(Json prediction) {
+  OutputRow row;
+  const auto field = [&](const char* key) { return prediction.at(key).get<std::string>(); };
+  const Json answers = prediction.value("answers", Json::array({prediction}));
+  for (const Json& answer : answers) {
+    const std::string text = answer.at("answer").get<std::string>();
+    row.text += probability_text(answer.at("score").get<double>()) + "  " + (text.empty() ? "(no answer)" : text) + "  " + field("question") + "\n";
+    row.table.push_back({field("source"), field("id"), field("question"), text, answer.at("score").dump(), answer.at("start").dump(), answer.at("end").dump()});
   }
-  forms.document = {{"task", "question_answering"}, {"predictions", std::move(predictions)}};
-  return forms;
+  row.json = std::move(prediction);
+  return row;
 }
 
 class QuestionAnswering : public Task {
@@ -375,15 +377,22 @@ class QuestionAnswering : public Task {
     throw std::logic_error("question_answering: the figures need the data set");
   }
 
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override {
-    check_prediction_options(options);
     const int64_t top = count_option(options.options, "top_k", 1);
-    const auto questions = asked_questions(options);
     const WindowOptions wanted = window_options(bundle, options.options);
-    const auto scored = score_all(bundle, questions, wanted, options.batch_size);
-    Json predictions = Json::array();
-    for (size_t i = 0; i < questions.size(); ++i) predictions.push_back(prediction_of(questions[i], answers_of(scored[i], wanted), top));
-    return deliver_predictions(forms_of(std::move(predictions)), options);
+    OutputForms forms;
+    forms.head = {{"task", "question_answering"}};
+    forms.header = {"source", "id", "question", "answer", "score", "start", "end"};
+    return run_predictions(bundle, options, std::move(forms), asked_questions(options),
+                           "no questions: give --input QUESTION --pair TEXT, or files: .json (SQuAD), .jsonl, .csv, .tsv", [&](const auto& window, const auto& done) {
+      std::vector<Question> questions;
+      for (const auto& input : window) questions.push_back({input.id, input.text, input.pair, input.source, {}});
+      const auto scored = score_all(bundle, questions, wanted, options.batch_size, done);
+      std::vector<OutputRow> rows;
+      for (size_t i = 0; i < questions.size(); ++i) rows.push_back(output_row(prediction_of(questions[i], answers_of(scored[i], wanted), top)));
+      return rows;
+    });
   }
 };
 

@@ -79,6 +79,15 @@ ResumableOutput::ResumableOutput(std::filesystem::path path, const Json& setting
 }
 
 ResumableOutput::~ResumableOutput() {
+  std::error_code ignored;
+  if (file_ >= 0 && !finished_ && inputs_ == 0) {  // a run that failed before its first result leaves nothing to go on with
+    std::filesystem::remove(partial_, ignored);
+    std::filesystem::remove(state_, ignored);
+  }
+  try {
+    if (!finished_ && written_.inputs > recorded_inputs_) record();
+  } catch (const std::exception&) {  // the last milestone stands
+  }
   if (file_ >= 0) ::close(file_);
   if (record_ >= 0) ::close(record_);
 }
@@ -109,8 +118,8 @@ void ResumableOutput::go_on(const Json& settings) {
   if (::ftruncate(record_, static_cast<off_t>(record->length)) != 0) fail(state_, "written");
   ::lseek(file_, 0, SEEK_END);
   ::lseek(record_, 0, SEEK_END);
-  inputs_ = record->inputs;
-  bytes_ = record->bytes;
+  inputs_ = recorded_inputs_ = written_.inputs = record->inputs;
+  written_.bytes = record->bytes;
   expected_ = record->sha256;
 }
 
@@ -155,8 +164,14 @@ void ResumableOutput::hash(std::string_view input) {
 
 void ResumableOutput::flush() {
   write(file_, partial_, pending_);
-  bytes_ += static_cast<int64_t>(pending_.size());
+  written_ = {inputs_, written_.bytes + static_cast<int64_t>(pending_.size()), hash_};
   pending_.clear();
+}
+
+void ResumableOutput::record() {
+  if (::fdatasync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(partial_, "written");
+  write(record_, state_, Json({{"inputs", written_.inputs}, {"bytes", written_.bytes}, {"sha256", Sha256(written_.hash).hex()}}).dump() + "\n");
+  recorded_inputs_ = written_.inputs;
 }
 
 void ResumableOutput::milestone(bool now) {
@@ -165,8 +180,7 @@ void ResumableOutput::milestone(bool now) {
   const std::chrono::duration<double> since = moment - recorded_, total = moment - start_;
   if (!now && since.count() < std::max(0.2, total.count() / 500)) return;
   recorded_ = moment;
-  if (::fdatasync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(partial_, "written");
-  write(record_, state_, Json({{"inputs", inputs_}, {"bytes", bytes_}, {"sha256", Sha256(hash_).hex()}}).dump() + "\n");
+  record();
 }
 
 void ResumableOutput::finish(std::string_view end) {
@@ -174,6 +188,7 @@ void ResumableOutput::finish(std::string_view end) {
   flush();
   if (::fsync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(partial_, "written");
   std::filesystem::rename(partial_, path_);
+  finished_ = true;
   std::error_code ignored;
   std::filesystem::remove(state_, ignored);
 }

@@ -20,7 +20,7 @@ class ResumableOutput {
   // says to begin anew. Throws UsageError also when `path` exists and `overwrite` is false, and when another run is writing it;
   // std::runtime_error when the disk refuses.
   ResumableOutput(std::filesystem::path path, const Json& settings, bool resume, bool overwrite);
-  ~ResumableOutput();  // leaves the partial file
+  ~ResumableOutput();  // leaves the partial file and how far it goes, unless nothing is in it
   ResumableOutput(const ResumableOutput&) = delete;
   ResumableOutput& operator=(const ResumableOutput&) = delete;
 
@@ -42,13 +42,21 @@ class ResumableOutput {
   void check_settings(const Json& before, const Json& now) const;
   void hash(std::string_view input);
   void flush();
+  void record();  // what is written
   void write(int file, const std::filesystem::path& name, std::string_view bytes);
   [[noreturn]] void fail(const std::filesystem::path& name, const char* what) const;
 
   std::filesystem::path path_, partial_, state_;
   int file_ = -1, record_ = -1;
-  int64_t inputs_ = 0, bytes_ = 0;
+  struct Point {
+    int64_t inputs = 0, bytes = 0;
+    Sha256 hash;  // of the inputs
+  };
+  int64_t inputs_ = 0;
   Sha256 hash_;           // of the inputs so far
+  Point written_;         // up to where all is in the file
+  int64_t recorded_inputs_ = 0;
+  bool finished_ = false;
   std::string expected_;  // of those of the earlier run
   std::string pending_;   // results since the last milestone
   std::chrono::steady_clock::time_point start_, recorded_;

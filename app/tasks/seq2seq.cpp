@@ -146,6 +146,7 @@ class Seq2Seq : public Task {
     return result;
   }
 
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override { return run_writing(bundle, options, /*continues=*/false); }
 };
 

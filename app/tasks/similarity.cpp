@@ -12,7 +12,7 @@
 #include "app/tasks/sentence_encoder.h"
 #include "app/tasks/sentence_losses.h"
 #include "app/tasks/text_predictions.h"
-#include "data/csv.h"
+#include "data/table_file.h"
 #include "models/names.h"
 
 namespace zoo::app {
@@ -21,8 +21,7 @@ namespace similarity_detail {
 struct Pairs {
   std::string file;
   std::vector<std::string> first, second;
-  std::vector<double> scores;  // empty when the table has none
-  std::vector<int64_t> lines;
+  std::vector<double> scores;
 };
 
 std::vector<std::string> wanted_columns(const Json& options) {
@@ -65,23 +64,25 @@ std::vector<size_t> choose_columns(const data::Table& table, const Json& options
   return places;
 }
 
-Pairs read_pairs(const std::filesystem::path& file, const Json& options, int64_t limit, bool need_scores) {
+data::TableOptions table_options(const Json& options, int64_t limit) {
   using Header = data::TableOptions::Header;
   data::TableOptions how;
   how.header = Header::detect;
   how.numeric_column = 2;
   how.limit = limit;
   if (options.contains("header")) how.header = options.at("header").dump().find("true") != std::string::npos ? Header::yes : Header::no;
-  const auto table = data::read_table(file, how);
-  const auto places = choose_columns(table, options, need_scores);
+  return how;
+}
+
+Pairs read_pairs(const std::filesystem::path& file, const Json& options, int64_t limit) {
+  const auto table = data::read_table(file, table_options(options, limit));
+  const auto places = choose_columns(table, options, /*need_scores=*/true);
   Pairs pairs;
   pairs.file = file.string();
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const auto& row = table.rows[i];
     pairs.first.push_back(row[places[0]]);
     pairs.second.push_back(row[places[1]]);
-    pairs.lines.push_back(table.lines[i]);
-    if (!need_scores) continue;
     const auto score = data::parse_number(row[places[2]]);
     if (!score)
       throw std::runtime_error(pairs.file + ":" + std::to_string(table.lines[i]) + ": score '" + row[places[2]].substr(0, 80) +
@@ -234,6 +235,78 @@ class PairMetrics : public Metrics {
   std::vector<double> cosines_, scores_;
 };
 
+// Without a column of scores to tell by, a first line is a header when it names the columns.
+bool names_columns(const std::string& file, const Json& options) {
+  if (std::filesystem::path(file).extension() == ".jsonl") return true;
+  std::vector<std::string> first, wanted = wanted_columns(options);
+  if (wanted.empty()) wanted = {"sentence1", "sentence2"};
+  data::CsvReader(file, 0).next(first);
+  return std::all_of(wanted.begin(), wanted.end(), [&](const auto& name) { return std::find(first.begin(), first.end(), name) != first.end(); });
+}
+
+// Pairs of sentences as inputs: --input with --pair, then the rows of tables, which stay in their files.
+class PairInputs {
+ public:
+  explicit PairInputs(const RunOptions& options) {
+    if (!options.text.empty()) argument_ = {options.text, "argument", options.options.value("pair", "")};
+    if (!options.text.empty() && argument_.pair.empty()) throw UsageError("similarity needs a second sentence: --input \"one\" --pair \"other\"");
+    for (const auto& file : options.inputs) {
+      data::TableOptions how = table_options(options.options, 0);
+      if (how.header == data::TableOptions::Header::detect && names_columns(file, options.options)) how.header = data::TableOptions::Header::yes;
+      tables_.push_back(std::make_unique<data::TableFile>(file, how));
+      places_.push_back(choose_columns(tables_.back()->head(), options.options, /*need_scores=*/false));
+    }
+  }
+  int64_t total() const {
+    int64_t total = argument_.text.empty() ? 0 : 1;
+    for (const auto& table : tables_) total += table->size();
+    return total;
+  }
+  bool next(TextInput& input) {
+    if (!argument_.text.empty()) {
+      input = std::exchange(argument_, {});
+      return true;
+    }
+    for (; table_ < tables_.size(); ++table_, row_ = 0) {
+      const auto& table = *tables_[table_];
+      if (row_ == table.size()) continue;
+      auto record = table.row(row_++);
+      const auto& places = places_[table_];
+      input = {std::move(record[places[0]]), table.head().name, std::move(record[places[1]])};
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  TextInput argument_;
+  std::vector<std::unique_ptr<data::TableFile>> tables_;
+  std::vector<std::vector<size_t>> places_;  // of the sentences, by table
+  size_t table_ = 0;
+  int64_t row_ = 0;
+};
+
+RunInputs run_pairs(const RunOptions& options) {
+  const auto pairs = std::make_shared<PairInputs>(options);
+  return {[pairs](TextInput& input) { return pairs->next(input); }, pairs->total()};
+}
+
+std::vector<OutputRow> rows_of(Bundle& bundle, const SentenceSettings& settings, const std::vector<TextInput>& window, int64_t batch_size) {
+  std::vector<std::string> texts;
+  for (const auto& input : window) texts.push_back(input.text);
+  for (const auto& input : window) texts.push_back(input.pair);
+  const auto sides = normalize_rows(encode_sentences(bundle, settings, texts, "", batch_size)).chunk(2);
+  const at::Tensor cosines = (sides[0] * sides[1]).sum(1).contiguous();
+  std::vector<OutputRow> rows;
+  for (size_t i = 0; i < window.size(); ++i) {
+    const std::string &first = window[i].text, &second = window[i].pair;
+    const double cosine = cosines.const_data_ptr<float>()[i];
+    rows.push_back({{{"sentence1", first}, {"sentence2", second}, {"cosine", cosine}}, probability_text(cosine) + "  " + first + " | " + second + "\n",
+                    {{first, second, probability_text(cosine)}}});
+  }
+  return rows;
+}
+
 class Similarity : public Task {
  public:
   std::string name() const override { return "similarity"; }
@@ -246,7 +319,7 @@ class Similarity : public Task {
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     const auto file = split_file(data, options.split, {".csv", ".tsv", ".jsonl"});
-    auto pairs = read_pairs(file.path, options.options, options.limit, true);
+    auto pairs = read_pairs(file.path, options.options, options.limit);
     return std::make_unique<PairDataset>(std::move(pairs), bundle, file.split, options.options);
   }
 
@@ -263,36 +336,19 @@ class Similarity : public Task {
     return sentence_loss(outputs, batch, options);
   }
 
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override {
-    check_prediction_options(options);
     const auto settings = sentence_settings(bundle, options.options);
-    Pairs pairs;
-    if (!options.text.empty()) {
-      pairs.first = {options.text};
-      pairs.second = {options.options.value("pair", "")};
-      if (pairs.second[0].empty()) throw UsageError("similarity needs a second sentence: --input \"one\" --pair \"other\"");
-    }
-    for (const auto& input : options.inputs) {
-      const auto more = read_pairs(input, options.options, 0, false);
-      pairs.first.insert(pairs.first.end(), more.first.begin(), more.first.end());
-      pairs.second.insert(pairs.second.end(), more.second.begin(), more.second.end());
-    }
-    if (pairs.first.empty()) throw UsageError("no sentences: give --input \"one\" --pair \"other\", or .csv, .tsv or .jsonl files of pairs");
-    auto texts = pairs.first;
-    texts.insert(texts.end(), pairs.second.begin(), pairs.second.end());
-    const auto rows = normalize_rows(encode_sentences(bundle, settings, texts, "encode", options.batch_size)).chunk(2);
-    const at::Tensor cosines = (rows[0] * rows[1]).sum(1).contiguous();
-    PredictionForms forms;
-    Json results = Json::array();
-    forms.table = {{"sentence1", "sentence2", "cosine"}};
-    for (size_t i = 0; i < pairs.first.size(); ++i) {
-      const double cosine = cosines.const_data_ptr<float>()[i];
-      results.push_back({{"sentence1", pairs.first[i]}, {"sentence2", pairs.second[i]}, {"cosine", cosine}});
-      forms.table.push_back({pairs.first[i], pairs.second[i], probability_text(cosine)});
-      forms.text += probability_text(cosine) + "  " + pairs.first[i] + " | " + pairs.second[i] + "\n";
-    }
-    forms.document = {{"task", "similarity"}, {"pooling", settings.describe()}, {"pairs", results}};
-    return deliver_predictions(std::move(forms), options);
+    OutputForms forms;
+    forms.head = {{"task", "similarity"}, {"pooling", settings.describe()}};
+    forms.key = "pairs";
+    forms.header = {"sentence1", "sentence2", "cosine"};
+    return run_predictions(bundle, options, std::move(forms), run_pairs(options), "no sentences: give --input \"one\" --pair \"other\", or .csv, .tsv or .jsonl files of pairs",
+                           [&](const auto& window, const auto& done) {
+      auto rows = rows_of(bundle, settings, window, options.batch_size);
+      done(static_cast<int64_t>(rows.size()));
+      return rows;
+    });
   }
 };
 

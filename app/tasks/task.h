@@ -97,7 +97,9 @@ class Task {
   virtual Tensors forward(Model& model, const Tensors& batch) const { return model.forward(batch); }
   // In evaluations, after the forward passes over `indices`: lets the network write, when the dataset's options ask for it.
   virtual WrittenTexts write_texts(Bundle& /*bundle*/, const Dataset& /*data*/, std::span<const int64_t> /*indices*/) const { return {}; }
-  // `zoo run`: predicts and writes or prints; returns the JSON document for --json.
+  // Whether `zoo run` writes its results as they are made and goes on with a partial file (row_output.h).
+  virtual bool resumes() const { return false; }
+  // `zoo run`: predicts and writes or prints; returns the JSON document for --json, null when that is printed already.
   virtual Json run(Bundle& bundle, const RunOptions& options) const = 0;
 };
 

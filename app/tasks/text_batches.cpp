@@ -128,14 +128,13 @@ TextEncoder::TextEncoder(const Bundle& bundle, int64_t max_length)
 EncodedTexts TextEncoder::in_pattern(std::span<const std::string> texts, std::span<const std::string> pairs, bool tell) const {
   if (pattern_->has_pair() && pairs.empty()) throw UsageError(spec_ + ": the network's pattern has two texts; give --pair, or a table's two columns: --columns text,pair");
   EncodedTexts encoded;
-  size_t cut = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
     auto one = pattern_->encode(texts[i], pairs.empty() ? "" : pairs[i], static_cast<size_t>(max_length_));
     encoded.texts.push_back(std::move(one.encoding));
     encoded.prompts.push_back(std::move(one.prompts));
-    cut += one.cut;
+    encoded.cut += one.cut;
   }
-  if (cut > 0 && tell) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut, texts.size(), max_length_);
+  if (tell) tell_cut_texts(encoded.cut, encoded.size(), max_length_);
   return encoded;
 }
 
@@ -144,15 +143,15 @@ EncodedTexts TextEncoder::encode(std::span<const std::string> texts, std::span<c
   EncodedTexts encoded;
   if (!apart_) {
     encoded.texts = encode_texts(tokenizer_, texts, pairs, max_length_);
-    if (tell) note_cut_texts(encoded.texts, texts, pairs, max_length_);
+    encoded.cut = count_cut_texts(encoded.texts, texts, pairs, max_length_);
+    if (tell) tell_cut_texts(encoded.cut, encoded.size(), max_length_);
     return encoded;
   }
   if (pairs.empty()) throw UsageError(spec_ + ": the network compares two texts; give --pair, or a table's two columns: --columns text,pair");
   encoded.texts = encode_texts(tokenizer_, texts, {}, max_length_);
   encoded.pairs = encode_texts(tokenizer_, pairs, {}, max_length_);
-  if (!tell) return encoded;
-  note_cut_texts(encoded.texts, texts, {}, max_length_);
-  note_cut_texts(encoded.pairs, pairs, {}, max_length_);
+  encoded.cut = count_cut_texts(encoded.texts, texts, {}, max_length_) + count_cut_texts(encoded.pairs, pairs, {}, max_length_);
+  if (tell) tell_cut_texts(encoded.cut, 2 * encoded.size(), max_length_);
   return encoded;
 }
 

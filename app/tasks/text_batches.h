@@ -37,6 +37,7 @@ Tensors pad_encodings(std::span<const tokenizers::Encoding* const> encodings, in
 struct EncodedTexts {
   std::vector<tokenizers::Encoding> texts, pairs;  // pairs: empty unless they are read apart
   std::vector<std::vector<bool>> prompts;          // by text and token: places of learned prompts; empty unless the network has them
+  int64_t cut = 0;                                 // texts that lost tokens to the limit
 
   int64_t size() const { return static_cast<int64_t>(texts.size()); }
   int64_t length(int64_t index) const;  // in tokens, of both
@@ -81,6 +82,8 @@ std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> len
 // One text to predict on and where it came from: "a.txt:3", "argument", "standard input:1", "rows.csv:7".
 struct TextInput {
   std::string text, source;
+  std::string pair = {}, id = {};  // a second text, and a name of its own, where the task has them
+  std::string trouble = {};        // what is odd about it, for a warning
 };
 // Whether --input names a file that is there; else it is a text. Throws UsageError for what reads like the name of a file and is none:
 // one word that ends in .txt, .csv, .tsv or .jsonl.

@@ -47,35 +47,24 @@ class Texts : public Dataset {
   int64_t pad_;
 };
 
-struct Inputs {
-  std::vector<TextInput> texts;
-  std::vector<std::string> pairs;  // empty: single texts
-};
-
 // Texts from everywhere; pairs of texts from --input with --pair, or from tables with --columns text,pair.
-Inputs read_inputs(const RunOptions& options) {
+RunInputs run_inputs(const RunOptions& options) {
   const std::string pair = options.options.value("pair", ""), columns = options.options.value("columns", "");
-  if (pair.empty() && columns.empty()) return {read_text_inputs(options), {}};
   if (!pair.empty()) {
     if (options.text.empty() || !options.inputs.empty())
       throw UsageError("--pair is the second text of --input; for pairs in files give --columns text,pair");
-    return {{{options.text, "argument"}}, {pair}};
+    return held_run_inputs({{options.text, "argument", pair}});
   }
+  if (columns.empty()) return text_run_inputs(options);
   const auto comma = columns.find(',');
   if (comma == std::string::npos) throw UsageError("--columns is '" + columns + "'; expected text,pair");
-  Inputs inputs;
-  for (const auto& file : options.inputs) {
-    const data::Table table = data::read_table(file);
-    const size_t first = table.column(columns.substr(0, comma)),
-                 second = table.column(columns.substr(comma + 1));
-    for (size_t i = 0; i < table.rows.size(); ++i) {
-      inputs.texts.push_back({table.rows[i][first], file + ":" + std::to_string(table.lines[i])});
-      inputs.pairs.push_back(table.rows[i][second]);
-    }
-  }
-  if (inputs.texts.empty())
-    throw UsageError("--columns needs .csv, .tsv or .jsonl files with rows to read pairs of texts from");
-  return inputs;
+  RunOptions files = options;
+  files.text.clear();
+  return text_run_inputs(files, {columns.substr(0, comma), columns.substr(comma + 1)});
+}
+
+bool reads_pairs(const RunOptions& options) {
+  return !options.options.value("pair", "").empty() || !options.options.value("columns", "").empty();
 }
 
 // As transformers' text-classification pipeline: one output is a sigmoid of its own, several share a softmax.
@@ -100,23 +89,26 @@ Json prediction_of(const TextInput& input, const at::Tensor& probabilities,
           {"probabilities", std::move(shares)}};
 }
 
-PredictionForms forms_of(Json predictions, const std::vector<std::string>& labels, size_t top) {
-  PredictionForms forms;
-  forms.table.push_back({"source", "text", "label", "probability"});
-  for (const auto& label : labels) forms.table[0].push_back("probability of " + label);
-  for (const Json& one : predictions) {
-    const Json& shares = one.at("probabilities");
-    size_t shown = 0;
-    for (const auto& [label, share] : shares.items())
-      if (shown++ < top)
-        forms.text += (shown > 1 ? "  " : "") + label + " " + probability_text(share.get<double>());
-    forms.text += "  " + one.at("text").get<std::string>() + "\n";
-    forms.table.push_back({one.at("source").get<std::string>(), one.at("text").get<std::string>(),
-                           one.at("label").get<std::string>(), one.at("probability").dump()});
-    for (const auto& label : labels) forms.table.back().push_back(shares.at(label).dump());
-  }
-  forms.document = {{"task", "text_classification"}, {"predictions", std::move(predictions)}};
+OutputForms forms_of(const std::vector<std::string>& labels) {
+  OutputForms forms;
+  forms.head = {{"task", "text_classification"}};
+  forms.header = {"source", "text", "label", "probability"};
+  for (const auto& label : labels) forms.header.push_back("probability of " + label);
   return forms;
+}
+
+OutputRow row_of(Json prediction, const std::vector<std::string>& labels, size_t top) {
+  OutputRow row;
+  const Json& shares = prediction.at("probabilities");
+  size_t shown = 0;
+  for (const auto& [label, share] : shares.items())
+    if (shown++ < top) row.text += (shown > 1 ? "  " : "") + label + " " + probability_text(share.get<double>());
+  row.text += "  " + prediction.at("text").get<std::string>() + "\n";
+  row.table.push_back({prediction.at("source").get<std::string>(), prediction.at("text").get<std::string>(),
+                       prediction.at("label").get<std::string>(), prediction.at("probability").dump()});
+  for (const auto& label : labels) row.table.back().push_back(shares.at(label).dump());
+  row.json = std::move(prediction);
+  return row;
 }
 
 SplitFile file_of(const std::filesystem::path& data, const std::string& split) {
@@ -151,18 +143,29 @@ class TextClassification : public Task {
     return std::make_unique<ClassificationMetrics>(bundle.labels);
   }
 
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override {
-    check_prediction_options(options);
     const auto top = static_cast<size_t>(count_option(options.options, "top_k", 1));
-    const Inputs inputs = read_inputs(options);
-    const EncodedTexts encoded = encode_for(bundle, inputs.texts, inputs.pairs, options.options);
-    std::vector<Json> predictions(inputs.texts.size());
-    predict_rows(
-        bundle, encoded, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
-          predictions[index] =
-              prediction_of(inputs.texts[index], probabilities_of(logits, bundle.config), bundle.labels);
-        });
-    return deliver_predictions(forms_of(Json(std::move(predictions)), bundle.labels, top), options);
+    const int64_t limit = text_limit(bundle, options.options);
+    const TextEncoder encoder(bundle, limit);
+    const bool paired = reads_pairs(options);
+    int64_t cut = 0, read = 0;
+    Json document = run_predictions(bundle, options, forms_of(bundle.labels), run_inputs(options), kNoTexts, [&](const auto& window, const auto& done) {
+      std::vector<std::string> texts, pairs;
+      for (const auto& input : window) {
+        texts.push_back(input.text);
+        if (paired) pairs.push_back(input.pair);
+      }
+      const EncodedTexts encoded = encoder.encode(texts, pairs, /*tell=*/false);
+      cut += encoded.cut, read += encoded.size();
+      std::vector<OutputRow> rows(window.size());
+      predict_rows(bundle, encoded, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
+        rows[index] = row_of(prediction_of(window[index], probabilities_of(logits, bundle.config), bundle.labels), bundle.labels, top);
+      }, done);
+      return rows;
+    });
+    tell_cut_texts(cut, read, limit);
+    return document;
   }
 };
 

@@ -12,6 +12,7 @@
 #include "app/cli.h"
 #include "app/report/progress.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/text_stream.h"
 #include "data/csv.h"
 
 namespace zoo::app {
@@ -47,22 +48,17 @@ std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std:
   return encodings;
 }
 
-EncodedTexts encode_for(const Bundle& bundle, const std::vector<TextInput>& inputs, const std::vector<std::string>& pairs, const Json& options) {
-  std::vector<std::string> texts;
-  for (const auto& input : inputs) texts.push_back(input.text);
-  return encode_for(bundle, texts, pairs, text_limit(bundle, options));
-}
-
 namespace text_predictions_detail {
 
 // `pad` makes the inputs of a batch.
 void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::function<Tensors(std::span<const int64_t>)>& pad,
-             const std::string& name, int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit) {
+             const std::string& name, int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit,
+             const std::function<void(int64_t)>& done = {}) {
   const c10::InferenceMode guard;
   BatchBudget budget;
   if (batch_size > 0) budget.rows = batch_size;
   std::optional<Progress> progress;
-  if (lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
+  if (!done && lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
   for (const auto& batch : batches_by_length(lengths, budget)) {
     const Tensors outputs = bundle.model->forward(to_device(pad(batch), bundle.device));
     const auto found = outputs.find(name);
@@ -73,6 +69,7 @@ void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::fun
     for (size_t i = 0; i < batch.size(); ++i)
       visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
     if (progress) progress->add(static_cast<int64_t>(batch.size()));
+    if (done) done(static_cast<int64_t>(batch.size()));
   }
 }
 
@@ -91,11 +88,78 @@ void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encod
 }
 
 void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string& name, int64_t batch_size,
-                  const std::function<void(size_t, const at::Tensor&)>& visit) {
+                  const std::function<void(size_t, const at::Tensor&)>& visit, const std::function<void(int64_t)>& done) {
   std::vector<int64_t> lengths;
   for (int64_t i = 0; i < encoded.size(); ++i) lengths.push_back(encoded.length(i));
   const auto pad = [&](std::span<const int64_t> batch) { return pad_texts(encoded, batch, pad_id_of(bundle)); };
-  text_predictions_detail::predict(bundle, lengths, pad, name, batch_size, visit);
+  text_predictions_detail::predict(bundle, lengths, pad, name, batch_size, visit, done);
+}
+
+namespace text_predictions_detail {
+
+class StreamedInputs {
+ public:
+  StreamedInputs(const RunOptions& options, const std::vector<std::string>& columns) : argument_(options.text), stream_(files_of(options), columns) {}
+
+  // The stream without --input, which is no file here.
+  static RunOptions files_of(RunOptions options) {
+    options.text.clear();
+    return options;
+  }
+
+  bool next(TextInput& input) {
+    if (!argument_.empty()) {
+      input = {std::exchange(argument_, {}), "argument"};
+      return true;
+    }
+    for (StreamedText text; stream_.next(text);) {
+      if (!text.trouble.empty()) troubles_.add(text.source, text.trouble);
+      const bool blank = text.text.find_first_not_of(" \t") == std::string::npos;
+      if (text.lost || (blank && !text.in_table)) continue;
+      input = {std::move(text.text), std::move(text.source), std::move(text.pair)};
+      return true;
+    }
+    troubles_.close();
+    return false;
+  }
+
+ private:
+  std::string argument_;
+  TextStream stream_;
+  Troubles troubles_;
+};
+
+}  // namespace text_predictions_detail
+
+RunInputs text_run_inputs(const RunOptions& options, const std::vector<std::string>& columns) {
+  namespace d = text_predictions_detail;
+  const auto inputs = std::make_shared<d::StreamedInputs>(options, columns);
+  return {[inputs](TextInput& input) { return inputs->next(input); }, count_texts(d::StreamedInputs::files_of(options), columns)};
+}
+
+RunInputs held_run_inputs(std::vector<TextInput> inputs) {
+  const auto total = static_cast<int64_t>(inputs.size());
+  return {[held = std::move(inputs), at = size_t{0}](TextInput& input) mutable {
+            if (at == held.size()) return false;
+            input = std::move(held[at++]);
+            return true;
+          }, total};
+}
+
+Json run_predictions(const Bundle& bundle, const RunOptions& options, OutputForms forms, RunInputs inputs, const std::string& nothing,
+                     const PredictWindow& predict) {
+  RowRun run;
+  run.forms = std::move(forms);
+  run.forms.formats = {"text", "json", "jsonl", "csv"};
+  run.settings = [&] {
+    Json settings = run_settings(bundle, options);
+    settings["task"] = run.forms.head.at("task");
+    return settings;
+  };
+  run.total = inputs.total;
+  run.next = std::move(inputs.next);
+  run.predict = [&](const auto& window, int64_t, const auto&, const auto& done) -> RowRun::Rows { return predict(window, done); };
+  return run_rows(options, run, nothing);
 }
 
 void check_prediction_options(const RunOptions& options) {

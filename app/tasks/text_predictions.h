@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "app/tasks/row_output.h"
 #include "app/tasks/text_batches.h"
 
 namespace zoo::app {
@@ -19,12 +20,30 @@ std::vector<tokenizers::Encoding> encode_inputs(const Bundle& bundle, const std:
 void predict_rows(Bundle& bundle, const std::vector<tokenizers::Encoding>& encodings, const std::string& name,
                   int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit);
 
-// The same of texts whose pairs the network reads apart.
-EncodedTexts encode_for(const Bundle& bundle, const std::vector<TextInput>& inputs, const std::vector<std::string>& pairs, const Json& options);
+// The same of texts whose pairs the network may read apart. `done`: told how many were predicted; else there is a progress bar.
 void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string& name, int64_t batch_size,
-                  const std::function<void(size_t, const at::Tensor&)>& visit);
+                  const std::function<void(size_t, const at::Tensor&)>& visit, const std::function<void(int64_t)>& done = {});
 
-// One document in three forms.
+// ---- runs of any length ----
+
+constexpr const char* kNoTexts = "no texts: give --input \"a sentence\", files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";
+
+// What a run predicts on, one after the other.
+struct RunInputs {
+  std::function<bool(TextInput&)> next;
+  int64_t total = 0;  // 0: not known
+};
+// --input as it stands, then the texts of the inputs as TextStream reads them, blank lines left out. `columns`: two names: pairs of texts,
+// from tables. Lines that cannot be read are told on the log and left out.
+RunInputs text_run_inputs(const RunOptions& options, const std::vector<std::string>& columns = {});
+RunInputs held_run_inputs(std::vector<TextInput> inputs);
+
+// Through the inputs window by window (run_rows). `predict` gives a window's rows in its order and tells `done` how many inputs it is through.
+using PredictWindow = std::function<std::vector<OutputRow>(const std::vector<TextInput>& window, const std::function<void(int64_t)>& done)>;
+Json run_predictions(const Bundle& bundle, const RunOptions& options, OutputForms forms, RunInputs inputs, const std::string& nothing,
+                     const PredictWindow& predict);
+
+// For tasks of short runs: one document in three forms.
 struct PredictionForms {
   Json document;
   std::string text;                             // for people

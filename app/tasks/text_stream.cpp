@@ -4,6 +4,8 @@
 #include <fstream>
 #include <iostream>
 
+#include <spdlog/spdlog.h>
+
 #include "app/cli.h"
 #include "app/tasks/text_batches.h"
 #include "data/csv.h"
@@ -96,56 +98,77 @@ class Lines : public TextStream::Source {
   int64_t number_ = 0;
 };
 
-// The column's place in a table of which only the names are known yet.
-size_t column_of(const std::string& file, const std::vector<std::string>& names, const Json& options) {
+// What is taken of a table.
+struct Wanted {
+  Json options;                      // "column"
+  std::vector<std::string> columns;  // two, for pairs of texts
+};
+
+// The places of the columns, one or two, in a table of which only the names are known yet.
+std::vector<size_t> places_of(const std::string& file, const std::vector<std::string>& names, const Wanted& wanted) {
   data::Table table;
   table.name = file;
   table.columns = names;
-  return text_column(table, options);
+  if (wanted.columns.empty()) return {text_column(table, wanted.options)};
+  std::vector<size_t> places;
+  for (const auto& name : wanted.columns) places.push_back(table.column(name));
+  return places;
 }
 
 class Records : public TextStream::Source {
  public:
-  Records(const std::string& file, const Json& options) : reader_(file, 0), name_(file) {
+  Records(const std::string& file, const Wanted& wanted) : reader_(file, 0), name_(file) {
     std::vector<std::string> header;
     if (!reader_.next(header)) throw std::runtime_error(file + ": empty; a table with at least one row is expected");
-    column_ = column_of(file, header, options);
+    places_ = places_of(file, header, wanted);
   }
   bool next(StreamedText& text) override {
     std::vector<std::string> record;
     if (!reader_.next(record)) return false;
-    text = {std::move(record[column_]), name_ + ":" + std::to_string(reader_.line()), ""};
+    text = {record[places_.front()], name_ + ":" + std::to_string(reader_.line()), ""};
+    text.in_table = true;
+    if (places_.size() > 1) text.pair = record[places_[1]];
     return true;
   }
 
  private:
   data::CsvReader reader_;
   std::string name_;
-  size_t column_ = 0;
+  std::vector<size_t> places_;
 };
 
 class Objects : public TextStream::Source {
  public:
-  Objects(std::unique_ptr<std::istream> file, const std::string& name, Json options)
-      : lines_(std::move(file), name), name_(name), options_(std::move(options)) {}
+  Objects(std::unique_ptr<std::istream> file, const std::string& name, Wanted wanted)
+      : lines_(std::move(file), name), name_(name), wanted_(std::move(wanted)) {}
   bool next(StreamedText& text) override {
     do {
       if (!lines_.next(text)) return false;
     } while (text.text.find_first_not_of(" \t") == std::string::npos);
     const Json object = parse(text.text);
     text.text.clear();
+    text.in_table = true;
     if (!object.is_object()) {
       text.trouble = "not a JSON object; nothing is written for it";
+      text.lost = true;
       return true;
     }
-    if (column_.empty()) choose_column(object);
-    const auto found = object.find(column_);
-    if (found == object.end()) text.trouble = "no key '" + column_ + "'; nothing is written for it";
-    else text.text = found->is_string() ? found->get<std::string>() : found->is_null() ? "" : found->dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (keys_.empty()) choose_keys(object);
+    text.text = value_of(object, keys_.front(), text);
+    if (keys_.size() > 1) text.pair = value_of(object, keys_[1], text);
     return true;
   }
 
  private:
+  static std::string value_of(const Json& object, const std::string& key, StreamedText& text) {
+    const auto found = object.find(key);
+    if (found == object.end()) {
+      text.trouble = "no key '" + key + "'; nothing is written for it";
+      text.lost = true;
+      return "";
+    }
+    return found->is_string() ? found->get<std::string>() : found->is_null() ? "" : found->dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
   static Json parse(const std::string& line) {
     int depth = 0;  // deep nesting would exhaust the stack of whoever walks the result
     for (const char c : line) {
@@ -154,30 +177,33 @@ class Objects : public TextStream::Source {
     }
     return Json::parse(line, nullptr, /*allow_exceptions=*/false);
   }
-  void choose_column(const Json& first) {
+  void choose_keys(const Json& first) {
     std::vector<std::string> names;
     for (const auto& [key, value] : first.items()) names.push_back(key);
-    column_ = names.at(column_of(name_, names, options_));
+    for (const size_t place : places_of(name_, names, wanted_)) keys_.push_back(names.at(place));
   }
 
   Lines lines_;
-  std::string name_, column_;
-  Json options_;
+  std::string name_;
+  std::vector<std::string> keys_;
+  Wanted wanted_;
 };
 
-std::unique_ptr<TextStream::Source> open_source(const std::string& input, const Json& options) {
+std::unique_ptr<TextStream::Source> open_source(const std::string& input, const Wanted& wanted) {
+  if (input == "-" && !wanted.columns.empty()) throw UsageError("pairs of texts are read from tables (.csv, .tsv, .jsonl), not from standard input");
   if (input == "-") return std::make_unique<Lines>(nullptr, "standard input");
   const std::string extension = extension_of(input);
-  if (extension == ".csv" || extension == ".tsv" || extension == ".tab") return std::make_unique<Records>(input, options);
+  const bool lines = extension == ".jsonl" || extension == ".ndjson", pairs = !wanted.columns.empty();  // pairs stand in tables alone
+  if (extension == ".csv" || extension == ".tsv" || extension == ".tab" || (pairs && !lines)) return std::make_unique<Records>(input, wanted);
   auto file = std::make_unique<std::ifstream>(input, std::ios::binary);
   if (!*file) throw std::runtime_error(input + ": cannot be opened");
-  if (extension == ".jsonl" || extension == ".ndjson") return std::make_unique<Objects>(std::move(file), input, options);
+  if (lines) return std::make_unique<Objects>(std::move(file), input, wanted);
   return std::make_unique<Lines>(std::move(file), input);
 }
 
 }  // namespace text_stream_detail
 
-TextStream::TextStream(const RunOptions& options) : options_(options.options) {
+TextStream::TextStream(const RunOptions& options, std::vector<std::string> columns) : options_(options.options), columns_(std::move(columns)) {
   namespace d = text_stream_detail;
   if (names_file(options.text)) inputs_.push_back(options.text);
   else argument_ = options.text;
@@ -192,24 +218,34 @@ bool TextStream::next(StreamedText& text) {
   for (;;) {
     if (source_ && source_->next(text)) break;
     if (opened_ == inputs_.size()) return false;
-    source_ = text_stream_detail::open_source(inputs_[opened_++], options_);
+    source_ = text_stream_detail::open_source(inputs_[opened_++], {options_, columns_});
   }
-  if (text.trouble.empty() && !tokenizers::is_valid_utf8(text.text)) text.trouble = "not UTF-8; what is malformed is read as U+FFFD";
+  if (text.trouble.empty() && !(tokenizers::is_valid_utf8(text.text) && tokenizers::is_valid_utf8(text.pair))) text.trouble = "not UTF-8; what is malformed is read as U+FFFD";
   return true;
 }
 
-int64_t count_texts(const RunOptions& options) {
+int64_t count_texts(const RunOptions& options, const std::vector<std::string>& columns) {
   std::error_code error;
   const auto once = [&](const std::string& input) {  // a pipe, a terminal
     const auto kind = std::filesystem::status(input, error);
     return input == "-" || (std::filesystem::exists(kind) && !std::filesystem::is_regular_file(kind) && !std::filesystem::is_directory(kind));
   };
   if (once(options.text) || std::any_of(options.inputs.begin(), options.inputs.end(), once)) return 0;
-  TextStream stream(options);
+  TextStream stream(options, columns);
   StreamedText text;
   int64_t count = 0;
   while (stream.next(text)) ++count;
   return count;
+}
+
+void Troubles::add(const std::string& source, const std::string& what) {
+  constexpr int64_t kShown = 10;
+  if (++count_ <= kShown) spdlog::warn("{}: {}", source, what);
+  else if (count_ == kShown + 1) spdlog::warn("further inputs with such trouble are counted, not shown");
+}
+
+void Troubles::close() const {
+  if (count_ > 0) spdlog::warn("{} inputs had trouble", count_);
 }
 
 }  // namespace zoo::app

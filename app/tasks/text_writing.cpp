@@ -9,13 +9,12 @@
 
 #include "app/cli.h"
 #include "app/engine/evaluation_cache.h"
-#include "app/engine/interrupt.h"
 #include "app/engine/stop_strings.h"
 #include "app/engine/token_trie.h"
 #include "app/files.h"
 #include "app/report/progress.h"
 #include "app/tasks/labelled_text.h"
-#include "app/tasks/resumable_output.h"
+#include "app/tasks/row_output.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_stream.h"
 #include "data/plain_lines.h"
@@ -89,8 +88,7 @@ void allow_only(const Bundle& bundle, const std::string& file, bool length_given
 // ---- batches ----
 
 constexpr int64_t kRowsAtOnce = 32;
-constexpr int64_t kWindowBatches = 32;                // read ahead so many batches and sort them by length,
-constexpr size_t kWindowBytes = size_t{64} << 20;     // but not many more bytes than these
+constexpr int64_t kWindowBatches = 32;                // read ahead so many batches and sort them by length
 
 int64_t rows_of(int64_t wanted, const GenerationOptions& how) {
   return wanted > 0 ? wanted : std::max<int64_t>(1, kRowsAtOnce / how.num_beams);
@@ -172,69 +170,7 @@ class Printer {
   std::string printed_;
 };
 
-// Warnings about single inputs: the first ones each, of the others the number.
-class Troubles {
- public:
-  void add(const std::string& source, const std::string& what) {
-    constexpr int64_t kShown = 10;
-    if (++count_ <= kShown) spdlog::warn("{}: {}", source, what);
-    else if (count_ == kShown + 1) spdlog::warn("further inputs with such trouble are counted, not shown");
-  }
-  void close() const {
-    if (count_ > 0) spdlog::warn("{} inputs had trouble", count_);
-  }
-
- private:
-  int64_t count_ = 0;
-};
-
 std::string cut_note(int64_t limit) { return "longer than " + std::to_string(limit) + " tokens; cut there (option max_length)"; }
-
-// Results in the order of the inputs, in the form that was asked for: lines, a JSON list or JSON lines.
-class Results {
- public:
-  Results(const RunOptions& options, const Json& settings) : out_(options.out), streamed_(options.stream) {
-    const std::string extension = options.out.extension().string();
-    form_ = !options.format.empty() ? options.format : extension == ".json" || extension == ".jsonl" ? extension.substr(1) : "text";
-    if (!options.out.empty()) file_.emplace(options.out, with_form(settings), options.resume, options.overwrite);
-    else if (options.json) document_ = Json::array();
-  }
-  ResumableOutput* file() { return file_ ? &*file_ : nullptr; }
-
-  void add(const std::string& input, const Json& results) {
-    if (document_.is_array()) document_.push_back({{"input", input}, {"outputs", results}});
-    else if (file_) file_->add(input, item(input, results));
-    else if (!streamed_) std::cout << line_of(results) << "\n";
-  }
-  // What was added so far stays, whatever happens; `now`: from this moment on.
-  void milestone(bool now = false) {
-    if (file_) file_->milestone(now);
-    else if (!document_.is_array()) std::cout << std::flush;
-  }
-  Json finish(int64_t inputs, int64_t resumed) {
-    if (!file_) return document_;
-    file_->finish(form_ == "json" ? "\n]\n" : "");
-    return {{"out", out_.string()}, {"inputs", inputs}, {"resumed_from", resumed}};
-  }
-
- private:
-  Json with_form(Json settings) const {
-    settings["format"] = form_;
-    return settings;
-  }
-  std::string item(const std::string& input, const Json& results) const {
-    if (form_ == "text") return line_of(results) + "\n";
-    const std::string json = Json({{"input", input}, {"outputs", results}}).dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (form_ == "jsonl") return json + "\n";
-    return (file_->inputs() == 0 ? "[\n" : ",\n") + json;
-  }
-
-  std::filesystem::path out_;
-  bool streamed_;  // printed already
-  std::string form_;
-  std::optional<ResumableOutput> file_;
-  Json document_;
-};
 
 const std::vector<std::string>& run_keys() {
   static const std::vector<std::string> keys = [] {
@@ -250,21 +186,15 @@ void check_run_options(const RunOptions& options) {
     if (std::find(run_keys().begin(), run_keys().end(), key) != run_keys().end()) continue;
     throw UsageError("unknown option '" + key.substr(0, 80) + "'; nearest: " + join(nearest(key, run_keys())));
   }
-  if (!options.format.empty() && options.format != "text" && options.format != "json" && options.format != "jsonl") {
-    throw UsageError("--format " + options.format.substr(0, 80) + ": texts are written as text, json or jsonl");
-  }
-  if (options.resume && options.out.empty()) throw UsageError("--resume goes on with a partial file; give its --out");
 }
 
 // What decides the results beside the inputs.
 Json settings_of(const Bundle& bundle, const RunOptions& options, const GenerationOptions& how) {
+  Json settings = run_settings(bundle, options);
   EvaluationCache hashes(EvaluationCache::default_folder());
-  const Json allowed = options.options.contains("allowed") ? Json(hashes.identity(text_option(options.options, "allowed"))) : Json();
-  Json adapters = Json::array();
-  for (const auto& adapter : bundle.adapters) adapters.push_back({adapter.weight, on_disk(adapter.source) ? hashes.identity(adapter.source) : adapter.source});
-  return {{"checkpoint", bundle.folder.empty() ? bundle.spec : hashes.checkpoint_identity(bundle.folder)}, {"adapters", adapters},
-          {"options", options.options}, {"allowed outputs", allowed}, {"batch_size", options.batch_size}, {"seed", how.seed},
-          {"dtype", c10::toString(bundle.model->parameters().front().scalar_type())}, {"device", bundle.device.str()}, {"version", ZOO_VERSION}};
+  settings["allowed outputs"] = options.options.contains("allowed") ? Json(hashes.identity(text_option(options.options, "allowed"))) : Json();
+  settings["seed"] = how.seed;
+  return settings;
 }
 
 class BatchRun {
@@ -281,92 +211,65 @@ class BatchRun {
   }
 
   Json run() {
-    StreamedText first;
-    if (!stream_.next(first)) {
-      throw UsageError("no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
-    }
-    ahead_ = std::move(first);
-    const int64_t total = count_texts(options_);
-    Results results(options_, options_.out.empty() ? Json() : settings_of(bundle_, options_, how_));
-    if (results.file()) pass_over(*results.file());
-    Progress progress("write", std::max<int64_t>(0, total - done_), "texts");
-    const int64_t resumed = done_;
-    std::optional<Interrupt> interrupt;
-    if (results.file()) interrupt.emplace();
-    while (read_window()) {
-      const auto answers = write_window(progress, interrupt ? &*interrupt : nullptr);
-      if (!answers) {
-        results.milestone(/*now=*/true);
-        throw std::runtime_error("interrupted after " + std::to_string(done_) + " texts, which are in " + results.file()->partial().string() +
-                                 "; the same command with --resume goes on");
-      }
-      for (size_t i = 0; i < answers->size(); ++i) results.add(texts_[i], (*answers)[i]);
-      done_ += static_cast<int64_t>(answers->size());
-      results.milestone();
-    }
-    progress.finish();
+    RowRun run;
+    run.forms.formats = {"text", "json", "jsonl"};
+    run.settings = [this] { return settings_of(bundle_, options_, how_); };
+    run.title = "write";
+    run.show_from = 0;
+    run.total = count_texts(options_);
+    run.window = rows_ == 1 ? 1 : rows_ * kWindowBatches;
+    run.next = [this](TextInput& input) { return next(input); };
+    run.predict = [this](const auto& window, int64_t first, const auto& stop, const auto& done) { return write_window(window, first, stop, done); };
+    Json document = run_rows(options_, run, "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
     troubles_.close();
-    if (cut_ > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut_, done_ - resumed, limit_);
-    return results.finish(done_, resumed);
+    if (cut_ > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut_, written_, limit_);
+    return document;
   }
 
  private:
-  bool next(StreamedText& text) {
+  bool next(TextInput& input) {
+    StreamedText text;
     if (ahead_) {
       text = std::move(*ahead_);
       ahead_.reset();
-      return true;
+    } else if (!stream_.next(text)) {
+      return false;
     }
-    return stream_.next(text);
+    input = {std::move(text.text), std::move(text.source)};
+    input.trouble = std::move(text.trouble);
+    return true;
   }
 
-  void pass_over(ResumableOutput& file) {
-    file.pass_over([&](std::string& input) {
-      StreamedText text;
-      const bool found = next(text);
-      input = std::move(text.text);
-      return found;
-    });
-    done_ = file.inputs();
-    if (done_ > 0) spdlog::info("going on after {} finished texts in {}", done_, file.partial().string());
-  }
-
-  bool read_window() {
-    texts_.clear();
-    sources_.clear();
-    const int64_t wanted = rows_ == 1 ? 1 : rows_ * kWindowBatches;
-    size_t bytes = 0;
-    for (StreamedText text; static_cast<int64_t>(texts_.size()) < wanted && bytes < kWindowBytes && next(text);) {
-      bytes += text.text.size();
-      if (!text.trouble.empty()) troubles_.add(text.source, text.trouble);
-      texts_.push_back(std::move(text.text));
-      sources_.push_back(std::move(text.source));
-    }
-    return !texts_.empty();
-  }
-
-  // Nothing when the user asked to stop.
-  std::optional<std::vector<Json>> write_window(Progress& progress, const Interrupt* interrupt) {
-    auto encodings = encoded(bundle_, texts_, limit_);
-    for (size_t i = 0; i < texts_.size(); ++i) {
-      if (!is_cut(encodings[i], texts_[i], {}, limit_)) continue;
+  RowRun::Rows write_window(const std::vector<TextInput>& window, int64_t first, const std::function<bool()>& stop, const std::function<void(int64_t)>& done) {
+    std::vector<std::string> texts;
+    for (const auto& input : window) texts.push_back(input.text);
+    auto encodings = encoded(bundle_, texts, limit_);
+    for (size_t i = 0; i < window.size(); ++i) {
+      if (!window[i].trouble.empty()) troubles_.add(window[i].source, window[i].trouble);
+      if (!is_cut(encodings[i], texts[i], {}, limit_)) continue;
       ++cut_;
-      troubles_.add(sources_[i], cut_note(limit_));
+      troubles_.add(window[i].source, cut_note(limit_));
     }
-    if (continues_) leave_out_long_prompts(encodings);
-    std::vector<Json> answers(texts_.size());
+    if (continues_) leave_out_long_prompts(window, first, encodings);
+    std::vector<Json> answers(texts.size());
     for (const auto& batch : batches_of(encodings, rows_, continues_)) {
-      if (interrupt && interrupt->requested()) return std::nullopt;
+      if (stop()) return std::nullopt;
       printer_.begin(how_.prefix);
-      write_batch(bundle_, write_, how_, encodings, batch, done_, answers);
+      write_batch(bundle_, write_, how_, encodings, batch, first, answers);
       if (options_.stream) printer_.end();
-      progress.add(static_cast<int64_t>(batch.size()));
+      done(static_cast<int64_t>(batch.size()));
     }
-    return answers;
+    written_ += static_cast<int64_t>(window.size());
+    std::vector<OutputRow> rows;
+    for (size_t i = 0; i < window.size(); ++i) {
+      const std::string line = options_.stream ? "" : line_of(answers[i]) + "\n";  // streamed: printed already
+      rows.push_back({{{"input", window[i].text}, {"outputs", std::move(answers[i])}}, line, {}});
+    }
+    return rows;
   }
 
   // A prompt that leaves no room is its own line's trouble; where there is nothing else, the options are wrong.
-  void leave_out_long_prompts(std::vector<tokenizers::Encoding>& encodings) {
+  void leave_out_long_prompts(const std::vector<TextInput>& window, int64_t first, std::vector<tokenizers::Encoding>& encodings) {
     std::string trouble;
     for (size_t i = 0; i < encodings.size(); ++i) {
       if (encodings[i].ids.empty()) continue;
@@ -377,14 +280,15 @@ class BatchRun {
       }
       trouble = found;
       encodings[i] = {};
-      troubles_.add(sources_[i], "nothing is written for it: " + found);
+      troubles_.add(window[i].source, "nothing is written for it: " + found);
     }
-    if (!trouble.empty() && !any_fits_ && done_ == 0 && at_end()) throw std::invalid_argument(trouble);
+    if (!trouble.empty() && !any_fits_ && first == 0 && at_end()) throw std::invalid_argument(trouble);
   }
 
   bool at_end() {
     StreamedText text;
-    if (!next(text)) return true;
+    if (ahead_) return false;
+    if (!stream_.next(text)) return true;
     ahead_ = std::move(text);
     return false;
   }
@@ -397,10 +301,9 @@ class BatchRun {
   int64_t limit_, rows_;
   TextStream stream_;
   Printer printer_;
-  std::optional<StreamedText> ahead_;
-  std::vector<std::string> texts_, sources_;  // of the window
+  std::optional<StreamedText> ahead_;  // read to see whether there is more
   Troubles troubles_;
-  int64_t done_ = 0, cut_ = 0;
+  int64_t written_ = 0, cut_ = 0;
   bool any_fits_ = false;  // of the prompts so far
 };
 

@@ -246,24 +246,18 @@ Json entities_in(const TextInput& input, const tokenizers::Encoding& encoding, c
   return {{"source", input.source}, {"text", input.text}, {"entities", grouper.finish()}};
 }
 
-PredictionForms forms_of(Json predictions) {
-  PredictionForms forms;
-  forms.table.push_back({"source", "start", "end", "entity_group", "word", "score"});
-  for (const Json& one : predictions) {
-    forms.text += one.at("text").get<std::string>() + "\n";
-    if (one.at("entities").empty()) forms.text += "  (none)\n";
-    for (const Json& entity : one.at("entities")) {
-      const auto type = entity.at("entity_group").get<std::string>(),
-                 word = entity.at("word").get<std::string>();
-      const std::string start = entity.at("start").dump(), end = entity.at("end").dump();
-      forms.text += "  " + type + "  " + word + "  " + start + "-" + end + "  " +
-                    probability_text(entity.at("score").get<double>()) + "\n";
-      forms.table.push_back(
-          {one.at("source").get<std::string>(), start, end, type, word, entity.at("score").dump()});
-    }
+OutputRow row_of(Json prediction) {
+  OutputRow row;
+  row.text = prediction.at("text").get<std::string>() + "\n";
+  if (prediction.at("entities").empty()) row.text += "  (none)\n";
+  for (const Json& entity : prediction.at("entities")) {
+    const auto type = entity.at("entity_group").get<std::string>(), word = entity.at("word").get<std::string>();
+    const std::string start = entity.at("start").dump(), end = entity.at("end").dump();
+    row.text += "  " + type + "  " + word + "  " + start + "-" + end + "  " + probability_text(entity.at("score").get<double>()) + "\n";
+    row.table.push_back({prediction.at("source").get<std::string>(), start, end, type, word, entity.at("score").dump()});
   }
-  forms.document = {{"task", "token_classification"}, {"predictions", std::move(predictions)}};
-  return forms;
+  row.json = std::move(prediction);
+  return row;
 }
 
 class TokenClassification : public Task {
@@ -297,16 +291,27 @@ class TokenClassification : public Task {
     return std::make_unique<TokenMetrics>(bundle.labels);
   }
 
+  bool resumes() const override { return true; }
   Json run(Bundle& bundle, const RunOptions& options) const override {
-    check_prediction_options(options);
-    const auto inputs = read_text_inputs(options);
-    const auto encodings = encode_inputs(bundle, inputs, {}, options.options);
-    std::vector<Json> predictions(inputs.size());
-    predict_rows(bundle, encodings, "logits", options.batch_size,
-                 [&](size_t index, const at::Tensor& logits) {
-                   predictions[index] = entities_in(inputs[index], encodings[index], bundle, logits);
-                 });
-    return deliver_predictions(forms_of(Json(std::move(predictions))), options);
+    const int64_t limit = text_limit(bundle, options.options);
+    const TextEncoder encoder(bundle, limit);
+    OutputForms forms;
+    forms.head = {{"task", "token_classification"}};
+    forms.header = {"source", "start", "end", "entity_group", "word", "score"};
+    int64_t cut = 0, read = 0;
+    Json document = run_predictions(bundle, options, std::move(forms), text_run_inputs(options), kNoTexts, [&](const auto& window, const auto& done) {
+      std::vector<std::string> texts;
+      for (const auto& input : window) texts.push_back(input.text);
+      const EncodedTexts encoded = encoder.encode(texts, {}, /*tell=*/false);
+      cut += encoded.cut, read += encoded.size();
+      std::vector<OutputRow> rows(window.size());
+      predict_rows(bundle, encoded, "logits", options.batch_size, [&](size_t index, const at::Tensor& logits) {
+        rows[index] = row_of(entities_in(window[index], encoded.texts[index], bundle, logits));
+      }, done);
+      return rows;
+    });
+    tell_cut_texts(cut, read, limit);
+    return document;
   }
 };
 

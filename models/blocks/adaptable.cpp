@@ -20,7 +20,8 @@ void AdaptableLayer::prepare_adapters() {
 void AdaptableLayer::merge_adapters() {
   if (adapters_.empty()) return;
   at::NoGradGuard no_grad;
-  const Tensor base = adapters_.size() > 1 ? weight.detach().clone() : weight.detach();
+  const Tensor own = outputs_first().detach();
+  const Tensor base = adapters_.size() > 1 ? own.clone() : own;
   for (const auto& adapter : adapters_) adapter->merge_into(*this, base);
   for (const auto& name : names_) unregister_module(name);
   adapters_.clear();

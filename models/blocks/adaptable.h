@@ -15,7 +15,7 @@ class LayerAdapter : public Module {
   // y, the layer's output for x with the terms of the adapters before this one, with this one's added.
   virtual Tensor add_to(const Tensor& y, const Tensor& x, AdaptableLayer& layer) = 0;
   // Folds the adapter into the layer's weight, for float32 to rounding: afterwards the layer alone gives what both gave.
-  // `base`: the weight before any adapter was folded in.
+  // `base`: the weight before any adapter was folded in, outputs first.
   virtual void merge_into(AdaptableLayer& layer, const Tensor& base) = 0;
   // Once, before inference: computes what depends on weights alone.
   virtual void prepare(AdaptableLayer& /*layer*/) {}
@@ -23,8 +23,11 @@ class LayerAdapter : public Module {
 
 class AdaptableLayer : public Module {
  public:
-  Tensor weight;  // [out, in, ...]: the last axes are a convolution's kernel
+  Tensor weight;  // [out, in, ...]: the last axes are a convolution's kernel; [in, out] in TransposedLinear
   Tensor bias;    // [out] or undefined
+
+  // The weight with its outputs first, in the same memory: other than `weight` where a layer stores it otherwise.
+  virtual Tensor outputs_first() const { return weight; }
 
   // The layer's operation on x with another weight [any, in, ...] of its kind, without bias.
   virtual Tensor product(const Tensor& x, const Tensor& other) = 0;

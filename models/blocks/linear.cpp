@@ -66,23 +66,24 @@ void LinearImpl::init() {
   if (bias.defined()) bias.uniform_(-bound, bound);
 }
 
-bool LinearImpl::pack(Precision precision) {
-  packed_ = pack_weight(weight, bias, precision);
+bool LinearLayer::pack(Precision precision) {
+  packed_ = pack_weight(outputs_first(), bias, precision);
   return packed_ != nullptr;
 }
 
-Tensor LinearImpl::forward(const Tensor& x) {
-  if (packed_ && packed_takes(x, weight.size(0), Tensor())) return adapted(packed_->multiply(x, bias, Pointwise::none, Tensor()), x);
-  return adapted(linear(x, weight, bias), x);
+Tensor LinearLayer::forward(const Tensor& x) {
+  const Tensor w = outputs_first();
+  if (packed_ && packed_takes(x, w.size(0), Tensor())) return adapted(packed_->multiply(x, bias, Pointwise::none, Tensor()), x);
+  return adapted(linear(x, w, bias), x);
 }
 
-Tensor LinearImpl::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
-  if (!packed_ || !adapters().empty() || !packed_takes(x, weight.size(0), residual)) return {};
+Tensor LinearLayer::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
+  if (!packed_ || !adapters().empty() || !packed_takes(x, outputs_first().size(0), residual)) return {};
   return packed_->multiply(x, bias, after, residual);
 }
 
-Tensor LinearImpl::product(const Tensor& x, const Tensor& other) { return linear(x, other, Tensor()); }
-Tensor LinearImpl::mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) { return linear(x, other, with); }
+Tensor LinearLayer::product(const Tensor& x, const Tensor& other) { return linear(x, other, Tensor()); }
+Tensor LinearLayer::mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) { return linear(x, other, with); }
 
 TiedLinearImpl::TiedLinearImpl(const Tensor& other_weight, const Tensor& other_bias) : weight(other_weight), bias(other_bias) {
   tie("weight", weight);

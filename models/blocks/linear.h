@@ -11,11 +11,10 @@
 
 namespace zoo {
 
-class LinearImpl : public AdaptableLayer {
+// What linear layers do, however they store their weight (outputs_first() is [out, in]).
+class LinearLayer : public AdaptableLayer {
  public:
-  LinearImpl(int64_t in_features, int64_t out_features, bool with_bias = true);
-  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]; weight [out, in]
-  void init() override;             // PyTorch's default: uniform in +-1/sqrt(in)
+  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
   // Prepares for inference: keeps a copy of the weight in the kernel's layout if that is faster here, else does nothing.
   bool pack(Precision precision = Precision::float32);  // whether there is a packed copy now
   // after(forward(x)) + residual in one pass, or undefined where that is not possible: without a packed copy, with adapters, ...
@@ -27,6 +26,12 @@ class LinearImpl : public AdaptableLayer {
 
  private:
   std::shared_ptr<const PackedWeight> packed_;
+};
+
+class LinearImpl : public LinearLayer {
+ public:
+  LinearImpl(int64_t in_features, int64_t out_features, bool with_bias = true);  // weight [out, in]
+  void init() override;  // PyTorch's default: uniform in +-1/sqrt(in)
 };
 ZOO_MODULE(Linear);
 

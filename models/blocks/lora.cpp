@@ -38,7 +38,8 @@ std::vector<int64_t> rows(const Tensor& weight) {
 }  // namespace lora_detail
 
 LoraImpl::LoraImpl(const LoraShape& shape_, const AdaptableLayer& layer) : shape(shape_) {
-  const auto sizes = layer.weight.sizes();
+  const Tensor weight = layer.outputs_first();
+  const auto sizes = weight.sizes();
   a = param("lora_A.weight", lora_detail::with_first(shape.rank, sizes));
   b = param("lora_B.weight", lora_detail::b_sizes(shape.rank, sizes));
   if (shape.with_bias) b_bias = param("lora_B.bias", {sizes[0]});
@@ -71,19 +72,19 @@ Tensor LoraImpl::delta() const {
 }
 
 void LoraImpl::merge_into(AdaptableLayer& layer, const Tensor& /*base*/) {
-  layer.weight.add_(delta());
+  layer.outputs_first().add_(delta());
   if (!b_bias.defined()) return;
   TORCH_CHECK_VALUE(layer.bias.defined(), "an adapter with a bias cannot be merged into a layer that has none");
   layer.bias.add_(b_bias * shape.scaling);
 }
 
 DoraImpl::DoraImpl(const LoraShape& shape_, const AdaptableLayer& layer) : LoraImpl(shape_, layer) {
-  magnitude = param("lora_magnitude_vector", lora_detail::magnitude_sizes(layer.weight.sizes()));
+  magnitude = param("lora_magnitude_vector", lora_detail::magnitude_sizes(layer.outputs_first().sizes()));
 }
 
 void DoraImpl::init_magnitude(const AdaptableLayer& layer) {
   at::NoGradGuard no_grad;
-  magnitude.copy_(lora_detail::lengths(layer.weight + delta()).view_as(magnitude));
+  magnitude.copy_(lora_detail::lengths(layer.outputs_first() + delta()).view_as(magnitude));
 }
 
 Tensor DoraImpl::scale(const Tensor& base) const {
@@ -97,23 +98,23 @@ Tensor DoraImpl::scale(const Tensor& base) const {
 
 void DoraImpl::prepare(AdaptableLayer& layer) {
   at::NoGradGuard no_grad;
-  prepared_ = scale(layer.weight);
+  prepared_ = scale(layer.outputs_first());
 }
 
 Tensor DoraImpl::add_to(const Tensor& y, const Tensor& x, AdaptableLayer& layer) {
   const bool ready = prepared_.defined() && !at::GradMode::is_enabled();
-  const Tensor s = layer.per_channel(ready ? prepared_ : scale(layer.weight.detach()));
+  const Tensor s = layer.per_channel(ready ? prepared_ : scale(layer.outputs_first().detach()));
   const Tensor dropped = drop(x);
   // With dropout the reference stretches what the base layer makes of the dropped input.
-  Tensor base = drops() ? layer.product(dropped, layer.weight) : y;
+  Tensor base = drops() ? layer.product(dropped, layer.outputs_first()) : y;
   if (!drops() && layer.bias.defined()) base = base - layer.per_channel(layer.bias);
   const Tensor low = layer.mix_channels(layer.product(dropped, a), b, {});
   return y + (s - 1.0) * base + s * low * shape.scaling;
 }
 
 void DoraImpl::merge_into(AdaptableLayer& layer, const Tensor& base) {
-  const Tensor s = scale(base).view(lora_detail::rows(layer.weight));
-  layer.weight.copy_(s * (layer.weight + delta()));
+  const Tensor weight = layer.outputs_first();
+  weight.copy_(scale(base).view(lora_detail::rows(weight)) * (weight + delta()));
 }
 
 }  // namespace zoo

@@ -4,19 +4,14 @@
 
 namespace zoo {
 
-class TransposedLinearImpl : public Module {
+class TransposedLinearImpl : public LinearLayer {
  public:
-  TransposedLinearImpl(int64_t in_features, int64_t out_features, double std);
-  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
-  void init() override;             // Normal(0, std), bias 0
-  // As LinearImpl::pack and fused.
-  bool pack(Precision precision = Precision::float32);
-  Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
-  Tensor weight, bias;  // [in, out], [out]
+  TransposedLinearImpl(int64_t in_features, int64_t out_features, double std);  // weight [in, out], bias [out]
+  void init() override;                                                        // Normal(0, std), bias 0
+  Tensor outputs_first() const override { return weight.t(); }
 
  private:
   double std_;
-  std::shared_ptr<const PackedWeight> packed_;
 };
 ZOO_MODULE(TransposedLinear);
 

@@ -7,8 +7,11 @@
 #include <chrono>
 #include <thread>
 
+#include "models/registry.h"
 #include "tests/catch.h"
 #include "tests/cli/checkpoint.h"
+#include "weights/fill.h"
+#include "weights/safetensors.h"
 
 namespace cli_batch_runs_tests {
 using zoo::Json;
@@ -120,6 +123,122 @@ TEST_CASE("an interrupted batch run says what is finished; other input or option
   CHECK_FALSE(fs::exists(checkpoint / "out.txt.partial"));
   const std::string written = file_text(checkpoint / "out.txt");
   CHECK(std::count(written.begin(), written.end(), '\n') == 20);
+}
+
+// A BERT of a few words with a head for `task`, and inputs for it.
+struct Predictor : zoo::test::Scratch {
+  std::string task, inputs;
+  explicit Predictor(const std::string& name) : task(name) {
+    const Json reference = Json::parse(file_text(ZOO_TEST_DIR "/fixtures/files/text_tasks.json"));
+    const Json config = reference.at(name == "token_classification" ? name : "text_classification").at("config");
+    Json own = config;
+    if (name == "question_answering") own["architectures"] = {"BertForQuestionAnswering"};
+    if (name == "similarity") own["architectures"] = {"BertModel"};
+    write("net/config.json", own.dump());
+    std::string vocabulary;
+    for (const auto& token : reference.at("vocabulary")) vocabulary += token.get<std::string>() + "\n";
+    write("net/vocab.txt", vocabulary);
+    const auto model = zoo::make_from_config(own);
+    zoo::weights::fill_module(*model, 1);
+    zoo::weights::NamedTensors tensors;
+    for (const auto& item : model->named_parameters()) tensors.emplace_back(item.key(), item.value().detach());
+    zoo::weights::save_safetensors(path() / "net/model.safetensors", tensors);
+  }
+  std::string word(const std::string& name) const { return "'" + (path() / name).string() + "'"; }
+
+  // `count` inputs: lines, or rows of a table with two texts.
+  void write_inputs(int count) {
+    const std::vector<std::string> texts{"a great film !", "bad movie", "the best", "terrible film", "a terrible movie !", "the film"};
+    std::string table = task == "question_answering" ? "question,context\n" : "sentence1,sentence2\n", only;
+    for (int i = 0; i < count; ++i) {
+      const auto &first = texts[i * 7 % 6], &second = texts[i * 5 % 6];
+      table += first + "," + second + " " + first + "\n";
+      only += first + " " + second + "\n";
+    }
+    const bool paired = task != "token_classification";
+    const auto file = write(paired ? "in.csv" : "in.txt", paired ? table : only);
+    inputs = zoo::test::quoted(file) + (task == "text_classification" ? " --columns sentence1,sentence2" : "");
+  }
+  std::string run(const std::string& more) const { return "run " + word("net") + " --task " + task + " " + inputs + " --log-level error " + more; }
+};
+
+TEST_CASE("predictions of any number are written as they come, and a killed run goes on", "[cli][predictions]") {
+  for (const char* task : {"text_classification", "token_classification", "question_answering", "similarity"}) {
+    Predictor predictor(task);
+    predictor.write_inputs(5000);
+    for (const std::string ending : {"csv", "json"}) {
+      INFO(task << " " << ending);
+      const auto out = predictor / ("out." + ending), state = predictor / ("out." + ending + ".partial.state");
+      const auto whole = zoo_program(predictor.run("--json --out " + predictor.word("whole." + ending)));
+      INFO(whole.err);
+      REQUIRE(whole.code == 0);
+      CHECK(whole.json().at("inputs") == 5000);
+      const std::string key = task == std::string("similarity") ? "pairs" : "predictions";
+      CHECK(whole.json().at(key).size() == 5000);
+      const std::string text = file_text(predictor / ("whole." + ending));
+      if (ending == "json") CHECK((nlohmann::json::parse(text).at(key) == whole.json().at(key)));  // in brackets: what a failure would print is long
+      else CHECK(std::count(text.begin(), text.end(), '\n') > 100);
+      int status = 0;
+      const auto log = predictor / "log";
+      if (kill_after(start(predictor.run("--out " + predictor.word("out." + ending)), "/dev/null", log), state, 0, SIGKILL, status)) {
+        CHECK_FALSE(fs::exists(out));
+        const int64_t finished = recorded(state);
+        CHECK(finished > 0);
+        const auto resumed = zoo_program(predictor.run("--resume --json --out " + predictor.word("out." + ending)));
+        INFO(resumed.err);
+        REQUIRE(resumed.code == 0);
+        CHECK(resumed.json().at("resumed_from") == finished);
+        CHECK(resumed.json().at("inputs") == 5000);
+        CHECK_FALSE(resumed.json().contains(key));
+      }
+      CHECK(file_text(out) == text);
+    }
+  }
+}
+
+TEST_CASE("a document of more results than are held is printed piece by piece, or names its file", "[cli][predictions]") {
+  Predictor predictor("text_classification");
+  predictor.write_inputs(10050);
+  const auto printed = zoo_program(predictor.run("--json")), named = zoo_program(predictor.run("--json --out " + predictor.word("out.jsonl")));
+  REQUIRE(printed.code == 0);
+  REQUIRE(named.code == 0);
+  const nlohmann::json document = printed.json();
+  CHECK(document.at("task") == "text_classification");
+  REQUIRE(document.at("predictions").size() == 10050);
+  CHECK(named.json() == nlohmann::json{{"task", "text_classification"}, {"out", (predictor / "out.jsonl").string()}, {"inputs", 10050}, {"resumed_from", 0}});
+  std::istringstream rows(file_text(predictor / "out.jsonl"));
+  size_t count = 0;
+  for (std::string line; std::getline(rows, line); ++count) {
+    if (count % 1000 == 0) CHECK(nlohmann::json::parse(line) == document.at("predictions").at(count));
+  }
+  CHECK(count == 10050);
+}
+
+TEST_CASE("a run that fails before its first result leaves nothing; one that fails later keeps what is finished", "[cli][predictions]") {
+  Predictor predictor("text_classification");
+  predictor.write_inputs(1);
+  const auto out = predictor.word("out.csv");
+  predictor.write("in.csv", "sentence1,sentence2\na great film !\n");
+  CHECK(zoo_program(predictor.run("--out " + out)).code == 1);
+  CHECK_FALSE(fs::exists(predictor / "out.csv.partial"));
+  CHECK_FALSE(fs::exists(predictor / "out.csv.partial.state"));
+  predictor.write_inputs(5000);
+  REQUIRE(zoo_program(predictor.run("--out " + predictor.word("whole.csv"))).code == 0);
+  const std::string whole = file_text(predictor / "whole.csv");
+  // As on a full disk: the file may have half of the bytes (the shell counts in 512).
+  const auto full = zoo_program(predictor.run("--out " + out), "ulimit -f " + std::to_string(whole.size() / 1024) + ";");
+  INFO(full.err);
+  CHECK(full.code == 1);
+  CHECK(has(full.err, "out.csv.partial: cannot be written"));
+  CHECK_FALSE(fs::exists(predictor / "out.csv"));
+  CHECK(recorded(predictor / "out.csv.partial.state") == 2048);
+  const auto resumed = zoo_program(predictor.run("--resume --json --out " + out));
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.json().at("resumed_from") == 2048);
+  CHECK(file_text(predictor / "out.csv") == whole);
+  CHECK(zoo_program(predictor.run("--resume")).code == 2);
+  CHECK(has(zoo_program("run bert:tiny --task fill_mask --input a --resume").err, "--resume is for the tasks"));
 }
 
 TEST_CASE("bad lines of a batch run are named and do not stop it", "[cli][seq2seq]") {

@@ -186,6 +186,26 @@ TEST_CASE("two processes under the variables of each launcher train as those of 
   }
 }
 
+TEST_CASE("run and eval refuse to do the same work several times", "[cli][distributed]") {
+  const Scratch scratch;
+  const std::string out = "--out '" + (scratch / "out").string() + "'", lines = "'" + scratch.write("lines.txt", "one\n").string() + "'";
+  const std::string run = "run bert:tiny --task embedding " + lines + " " + out, eval = "eval bert:tiny --task fill_mask --data " + lines + " " + out;
+  for (const auto& command : {run, eval}) {
+    for (const std::string pattern : {"RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500", "WORLD_SIZE=2", "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2",
+                                      "PMI_RANK=0 PMI_SIZE=2", "SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_NTASKS=2"}) {
+      INFO(command << " " << pattern);
+      const Outcome outcome = zoo_program(command, "env " + pattern);
+      CHECK(outcome.code == 2);
+      CHECK(has(outcome.err, "started 2"));
+      CHECK(has(outcome.err, "does not share its work"));
+      CHECK_FALSE(fs::exists(scratch / "out"));
+    }
+    // One process under a launcher, or a batch script that describes the job: what fails, if anything, is something else.
+    for (const std::string pattern : {"RANK=0 WORLD_SIZE=1", "SLURM_JOB_ID=7 SLURM_PROCID=0 SLURM_NTASKS=2"})
+      CHECK_FALSE(has(zoo_program(command, "env " + pattern).err, "does not share its work"));
+  }
+}
+
 TEST_CASE("mistakes with several processes", "[cli][distributed]") {
   const Scratch scratch;
   const Outcome partial = zoo_program("train --model vit:tiny --task image_classification --data x --out '" + (scratch / "o").string() + "'", "WORLD_SIZE=2 ");

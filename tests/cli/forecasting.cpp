@@ -125,6 +125,21 @@ TEST_CASE("a series that does not fit the network is refused with what to do", "
   text.replace(text.find("2020-01-01 05:00"), 16, "2019-01-01 04:00");
   says("run", text, "rows must be in the order of time (the option sort=true");
   says("run", waves(100) + "2020-02-01 00:00:00,1,x,2\n", "column 'wind': 'x' is not a number");
+  // Finite, but float32 arithmetic would make infinities of it.
+  for (const char* verb : {"run", "eval"}) says(verb, waves(100) + "2020-02-01 00:00:00,1,1e39,2\n", "column 'wind' at 2020-02-01 00:00:00 is 1e+39");
+  says("run", waves(100) + "2020-02-01 00:00:00,1,\"2,5\",2\n", "decimals are written with a point");
+  says("run", "\x1F\x8B" + waves(100), "is packed by gzip");
+  text = waves(300);
+  const auto cell = text.find("2020-01-01 05:00:00,") + 20;
+  text.replace(cell, text.find(',', cell) - cell, "1e308");
+  const Outcome large = zoo_program(kTrain + ("--max-steps 2 --data " + quoted(scratch.write("large.csv", text)) + " --out " + quoted(scratch / "never")));
+  INFO(large.err);
+  CHECK(large.code == 2);
+  CHECK(has(large.err, "column 'load' holds values up to 1e+308"));
+  const Outcome late = zoo_program(kTrain + ("--max-steps 2 --data " + quoted(scratch.write("late.csv", waves(300) + "2020-02-01 00:00:00,1,1e39,2\n")) + " --out " + quoted(scratch / "never")));
+  CHECK(late.code == 2);
+  CHECK(has(late.err, "column 'wind' at 2020-02-01 00:00:00 is 1e+39"));
+  CHECK_FALSE(std::filesystem::exists(scratch / "never"));
   CHECK(has(zoo_program("run itransformer:tiny --input " + quoted(file)).err, "was not trained on series"));
   CHECK(has(zoo_program("run " + quoted(out) + " --input /nowhere.csv").err, "/nowhere.csv: no such file"));
   CHECK(has(zoo_program("run " + quoted(out) + " --input " + quoted(file) + " --backtest 100").err, "the file has 300"));

@@ -154,6 +154,36 @@ TEST_CASE("Ctrl-C saves, says how to go on, and exits with 1", "[cli]") {
   CHECK(has(other.err, "epochs: 100000 -> 7"));
 }
 
+TEST_CASE("a checkpoint that finds no room leaves the one before it whole, from which the run goes on", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_set(scratch);
+  const std::string how = "train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 3 --batch-size 8 --seed 4 "
+                          "--set checkpoint.every_steps=4 --set checkpoint.keep=0 --set checkpoint.keep_after=true --out ";
+  const Outcome whole = zoo_program(how + quoted(scratch / "whole"));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  // As a kill after step 4 leaves it.
+  fs::create_directories(scratch / "half/checkpoints");
+  for (const char* name : {"recipe.json", "log.jsonl"}) fs::copy((scratch / "whole") / name, (scratch / "half") / name);
+  fs::copy(scratch / "whole/checkpoints/step-00000004", scratch / "half/checkpoints/step-00000004", fs::copy_options::recursive);
+  const std::string resume = "train --resume " + quoted(scratch / "half");
+  // As on a full disk: the network has room, its optimizer's state, twice as large, has none (the shell counts in 512 bytes).
+  const auto bytes = fs::file_size(scratch / "whole/model.safetensors");
+  REQUIRE(fs::file_size(scratch / "whole/checkpoints/step-00000004/training_state.safetensors") > bytes * 3 / 2);
+  const Outcome full = zoo_program(resume, "ulimit -f " + std::to_string(bytes * 3 / 2 / 512) + ";");
+  INFO(full.err);
+  CHECK(full.code == 1);
+  CHECK(has(full.err, "training_state.safetensors"));
+  CHECK(has(full.err, "checkpoints/step-00000004 is whole"));
+  CHECK(has(full.err, "zoo train --resume " + (scratch / "half").string()));
+  std::vector<std::string> left;
+  for (const auto& item : fs::directory_iterator(scratch / "half/checkpoints")) left.push_back(item.path().filename().string());
+  CHECK(left == std::vector<std::string>{"step-00000004"});
+  REQUIRE(zoo_program(resume).code == 0);
+  CHECK(zoo::test::file_text(scratch / "half/model.safetensors") == zoo::test::file_text(scratch / "whole/model.safetensors"));
+}
+
 TEST_CASE("resume without a run to resume", "[cli]") {
   const Scratch scratch;
   const Outcome nothing = zoo_program("train --resume " + quoted(scratch / "absent"));

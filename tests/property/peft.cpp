@@ -23,10 +23,6 @@ TEST_CASE("every linear layer's adapter takes part", "[property]") {
     Json method = {{"method", "lora"}, {"r", 2}, {"alpha", 4}};
     if (c.entry.name == "resnet") method["target_modules"] = {"convolution"};  // its one linear layer is the head
     const auto lora = app::read_peft(method);
-    if (c.entry.name == "gpt2") {  // its weights are stored transposed, for which there are no adapters yet: refused, not ignored
-      CHECK_THROWS_WITH(app::start_adapter(bundle, lora), ContainsSubstring("matches no linear layer"));
-      continue;
-    }
     app::start_adapter(bundle, lora);
     bundle.model->eval();
     const auto& adapter = bundle.adapters.back();

@@ -13,7 +13,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
+from transformers import (BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel,
+                          ViTConfig, ViTForImageClassification)
 
 from fill import fill_, inputs, tokens, values
 
@@ -22,6 +23,8 @@ BERT = dict(vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_he
             max_position_embeddings=20, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 VIT = dict(image_size=8, patch_size=4, num_channels=3, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
            intermediate_size=24, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+GPT2 = dict(vocab_size=60, n_positions=20, n_embd=16, n_layer=2, n_head=2, n_inner=24, num_labels=3, pad_token_id=0, bos_token_id=1,
+            eos_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 SEED = 5
 
 CASES = {
@@ -37,6 +40,12 @@ VIT_CASES = {
     "vit_lora": dict(r=3, lora_alpha=4, target_modules=["q_proj", "projection"], modules_to_save=["classifier"]),
     "vit_dora": dict(r=2, lora_alpha=4, use_dora=True, target_modules=["v_proj", "projection"]),
 }
+# Layers whose weights are stored [in, out]: Conv1D in transformers, fan_in_fan_out in peft.
+GPT2_CASES = {
+    "gpt2_lora": dict(r=3, lora_alpha=5, target_modules=["c_attn", "c_fc"], bias="lora_only", fan_in_fan_out=True, task_type="CAUSAL_LM",
+                      rank_pattern={"h.1.mlp.c_fc": 2}),
+    "gpt2_dora": dict(r=2, lora_alpha=4, use_dora=True, target_modules="all-linear", fan_in_fan_out=True, task_type="SEQ_CLS"),
+}
 
 
 def vit_key(key):
@@ -51,6 +60,9 @@ def base_model(case):
     if case.startswith("vit"):
         model = ViTForImageClassification(ViTConfig(**VIT))
         fill_(model, SEED, vit_key)
+    elif case.startswith("gpt2"):
+        model = {"gpt2_lora": GPT2LMHeadModel, "gpt2_dora": GPT2ForSequenceClassification}[case](GPT2Config(**GPT2))
+        fill_(model, SEED)
     else:
         model = BertForSequenceClassification(BertConfig(**BERT))
         fill_(model, SEED)
@@ -65,7 +77,10 @@ def batch(case, number=0):
         return {"pixel_values": inputs("image", (4, 3, 8, 8), seed)}, labels
     mask = torch.ones(4, 9, dtype=torch.int64)
     mask[1, 6:] = 0
-    return {"input_ids": tokens("tokens", (4, 9), seed, 0, 60), "attention_mask": mask}, labels
+    ids = tokens("tokens", (4, 9), seed, 0, 60)
+    if case.startswith("gpt2"):  # whose classifier reads the last token that is no padding
+        ids = ids.masked_fill(mask == 0, GPT2["pad_token_id"])
+    return {"input_ids": ids, "attention_mask": mask}, labels
 
 
 def fill_adapter(folder):
@@ -101,7 +116,8 @@ def trained_values(model):
 def loss_of(model, case, number=0):
     given, labels = batch(case, number)
     logits = model(**given).logits
-    return logits, torch.nn.functional.cross_entropy(logits, labels)
+    last = logits[:, -1] if logits.dim() == 3 else logits  # of a language model: the text's last position
+    return logits, torch.nn.functional.cross_entropy(last, labels)
 
 
 def write_case(case, settings, out):
@@ -124,7 +140,7 @@ def write_case(case, settings, out):
         out[f"{case}.grad.{name}"] = parameter.grad
     merged = PeftModel.from_pretrained(base_model(case), folder).merge_and_unload()
     for key, tensor in merged.state_dict().items():
-        if "weight" in key and ("layer.1" in key or "layers.1" in key or "projection" in key):
+        if "weight" in key and ("layer.1" in key or "layers.1" in key or "projection" in key or ".h.1." in key):
             out[f"{case}.merged.{vit_key(key) if case.startswith('vit') else key}"] = tensor
     print(case, "loss", loss.item(), "merged differs by", (merged(**batch(case)[0]).logits - logits).abs().max().item())
 
@@ -191,11 +207,11 @@ def main():
     torch.manual_seed(0)
     FOLDER.mkdir(parents=True, exist_ok=True)
     out = {}
-    for case, settings in {**CASES, **VIT_CASES}.items():
+    for case, settings in {**CASES, **VIT_CASES, **GPT2_CASES}.items():
         write_case(case, settings, out)
     write_sum(out)
     write_pointwise(out)
-    for case in ("lora", "rslora", "dora"):
+    for case in ("lora", "rslora", "dora", *GPT2_CASES):
         write_training(case, out)
     for name, given in (("bert", batch("lora")[0]), ("vit", batch("vit")[0])):
         out.update({f"in.{name}.{key}": value for key, value in given.items()})
@@ -203,6 +219,8 @@ def main():
     import peft
     import transformers
     metadata = {"bert": json.dumps({"model_type": "bert", "architectures": ["BertForSequenceClassification"], **BERT}),
+                "gpt2_lora": json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **GPT2}),
+                "gpt2_dora": json.dumps({"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"], **GPT2}),
                 "vit": json.dumps({"model_type": "vit", "architectures": ["ViTForImageClassification"], **VIT}),
                 "seed": str(SEED), "peft": peft.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
     save_file(tensors, FOLDER / "expected.safetensors", metadata=metadata)

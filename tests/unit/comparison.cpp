@@ -81,6 +81,37 @@ TEST_CASE("seeds of one recipe stand together, and the best group is marked", "[
   CHECK_FALSE(compare_runs({runs[0]}, false).figures[0].best);  // nothing to be better than
 }
 
+TEST_CASE("the same seed twice is one sample, the latest", "[report]") {
+  const Scratch scratch;
+  write_run(scratch, "first", 1, 0.1, 0.5);
+  write_run(scratch, "again", 1, 0.1, 0.9);
+  write_run(scratch, "other", 2, 0.1, 0.3);
+  write_run(scratch, "unfinished", 2, 0.1, 0.1);
+  fs::remove(scratch / "unfinished/results.json");
+  const auto now = fs::last_write_time(scratch / "first/log.jsonl");
+  fs::last_write_time(scratch / "again/log.jsonl", now + std::chrono::seconds(5));
+  fs::last_write_time(scratch / "unfinished/log.jsonl", now + std::chrono::seconds(9));
+  std::vector<std::string> folders;
+  for (const char* name : {"again", "first", "unfinished", "other"}) folders.push_back((scratch / name).string());
+  for (int turn = 0; turn < 2; ++turn) {  // whatever the order in which they are named
+    const auto runs = read_runs(folders);
+    const Comparison together = compare_runs(runs, false);
+    REQUIRE(together.groups.size() == 1);
+    CHECK(together.groups[0].runs.size() == 2);
+    CHECK(together.figures[0].values[0].count == 2);
+    CHECK(together.figures[0].values[0].mean == Approx(0.6));  // of "again" and the finished "other"
+    const Json group = comparison_json(together).at("groups").at(0);
+    CHECK(group.at("left_out").size() == 2);
+    CHECK(has(group.at("left_out").dump(), "first"));
+    CHECK(has(group.at("left_out").dump(), "unfinished"));
+    CHECK(has(comparison_table(together).text(), "first (seed 1 again)"));
+    CHECK(has(comparison_rows(together).csv(), "left out"));
+    CHECK(has(comparison_page(together), "no second sample"));
+    CHECK(compare_runs(runs, true).groups.size() == 4);
+    std::reverse(folders.begin(), folders.end());
+  }
+}
+
 TEST_CASE("a log that is torn, or holds anything at all, is read as far as it goes", "[report]") {
   const Scratch scratch;
   scratch.write("run/recipe.json", "{}");

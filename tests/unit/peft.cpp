@@ -19,14 +19,18 @@ using app::BundleOptions;
 using app::load_bundle;
 
 const fs::path kFixtures = fs::path(ZOO_TEST_DIR) / "fixtures" / "peft";
-const std::vector<std::string> kCases = {"lora", "rslora", "dora", "layers", "bias", "head", "vit_lora", "vit_dora"};
+const std::vector<std::string> kCases = {"lora", "rslora", "dora", "layers", "bias", "head", "vit_lora", "vit_dora", "gpt2_lora", "gpt2_dora"};
 
 const weights::Checkpoint& expected() {
   static const auto file = weights::Checkpoint::open(kFixtures / "expected.safetensors");
   return file;
 }
 
-std::string network_of(const std::string& name) { return name.rfind("vit", 0) == 0 ? "vit" : "bert"; }
+// The key in the fixture's metadata of a case's config.
+std::string network_of(const std::string& name) {
+  if (name.rfind("gpt2", 0) == 0) return name;
+  return name.rfind("vit", 0) == 0 ? "vit" : "bert";
+}
 
 // A checkpoint folder with the filled network that the adapters were made for.
 fs::path save_base(const fs::path& folder, const std::string& network) {
@@ -61,12 +65,15 @@ Tensors batch(const std::string& network, int64_t number = 0) {
   inputs["tokens"] = weights::fill_tokens("tokens", {4, 9}, seed, 0, 60);
   inputs["mask"] = at::ones({4, 9}, at::kBool);
   inputs["mask"][1].slice(0, 6).fill_(false);
+  if (network == "gpt2") inputs["tokens"].masked_fill_(inputs["mask"].logical_not(), 0);  // its classifier looks for padding
   return inputs;
 }
 
 at::Tensor logits_of(Bundle& bundle, int64_t number = 0) { return bundle.model->forward(batch(bundle.entry->name, number)).at("logits"); }
 at::Tensor loss_of(Bundle& bundle, int64_t number = 0) {
-  return at::cross_entropy_loss(logits_of(bundle, number), batch(bundle.entry->name, number).at("labels"));
+  const auto logits = logits_of(bundle, number);
+  const auto last = logits.dim() == 3 ? logits.select(1, -1) : logits;  // of a language model: the text's last position
+  return at::cross_entropy_loss(last, batch(bundle.entry->name, number).at("labels"));
 }
 
 double difference(const at::Tensor& a, const at::Tensor& b) { return (a.detach() - b.view_as(a)).abs().max().item<double>(); }
@@ -195,6 +202,27 @@ TEST_CASE("an adapter after 20 steps is that of peft and torch", "[peft]") {
   }
 }
 
+TEST_CASE("an adapter on weights stored [in, out] says so to peft", "[peft]") {
+  const auto says = [](const Bundle& bundle) { return app::current_adapter(bundle).config.fan_in_fan_out; };
+  for (const std::string name : {"gpt2_lora", "lora"}) {
+    INFO(name);
+    const Place place(name);
+    const bool transposed = name == "gpt2_lora";
+    auto fresh = load_bundle(place.base, at::kCPU, with({}, true));
+    app::start_adapter(fresh, app::read_peft({{"method", "lora"}, {"fan_in_fan_out", !transposed}}));
+    CHECK(says(fresh) == transposed);
+    // peft goes by the layers, not by what a hand-written file says.
+    const fs::path file = fs::path(place.adapter) / "adapter_config.json";
+    auto config = app::read_json(file);
+    config["fan_in_fan_out"] = !transposed;
+    weights::write_file_atomically(file, config.dump());
+    auto read = load_bundle(place.adapter, at::kCPU, with({}, true));
+    read.model->eval();
+    CHECK(says(read) == transposed);
+    CHECK(difference(logits_of(read), expected().get(name + ".logits")) < 1e-5);
+  }
+}
+
 TEST_CASE("a saved adapter is the one that was read", "[peft]") {
   for (const auto& name : kCases) {
     const Place place(name);
@@ -301,14 +329,52 @@ TEST_CASE("an adapter for another base is refused by name", "[peft]") {
   app::save_bundle(other, place.scratch / "other");
   const auto text = message_of([&] { load_bundle((place.scratch / "other").string(), at::kCPU, with({place.adapter})); });
   INFO(text);
+  CHECK(has(text, "network of another size"));
   CHECK(has(text, "filled-base"));
   CHECK(has(text, "bert.encoder.layer.0.attention.self.query"));
   CHECK(has(text, "[4, 16]"));
   CHECK(has(text, "[64, 64]"));
   save_base(place.scratch / "pictures", "vit");
-  CHECK(has(message_of([&] { load_bundle((place.scratch / "pictures").string(), at::kCPU, with({place.adapter})); }), "no such layer"));
+  const auto pictures = message_of([&] { load_bundle((place.scratch / "pictures").string(), at::kCPU, with({place.adapter})); });
+  INFO(pictures);
+  CHECK(has(pictures, "made for another network"));
+  CHECK(has(pictures, "no such layer"));
+  CHECK(has(pictures, "'bert.encoder"));
+  CHECK(has(pictures, "'vit.encoder"));
+  CHECK(has(pictures, "--adapter " + place.adapter));
   fs::remove_all(place.base);
   CHECK(has(message_of([&] { load_bundle(place.adapter, at::kCPU); }), "--adapter"));
+}
+
+TEST_CASE("an adapter that zoo trained, on another base: the kind of network or the sizes that differ are told", "[peft]") {
+  const Place place("lora");
+  const auto bundle = load_bundle(place.adapter, at::kCPU, with({}, true));
+  app::save_bundle(bundle, place.scratch / "own");  // with the config.json of its network
+  const std::string own = (place.scratch / "own").string();
+  save_base(place.scratch / "pictures", "vit");
+  const auto other = message_of([&] { load_bundle((place.scratch / "pictures").string(), at::kCPU, with({own})); });
+  INFO(other);
+  CHECK(has(other, "was made for the network bert"));
+  CHECK(has(other, "pictures is vit"));
+  CHECK(has(other, "filled-base"));
+  // Another size, named on the command line or found under the base's name.
+  Bundle wide;
+  wide.config = Json::parse(expected().metadata().at("bert"));
+  wide.config["hidden_size"] = 32;
+  wide.entry = &entry_for_config(wide.config);
+  wide.model = wide.entry->make(wide.config);
+  wide.model->init_weights();
+  app::save_bundle(wide, place.scratch / "wide");
+  const auto sizes = message_of([&] { load_bundle((place.scratch / "wide").string(), at::kCPU, with({own})); });
+  INFO(sizes);
+  CHECK(has(sizes, "hidden_size: 16 in the adapter's config.json, 32 in the base's"));
+  fs::remove_all(place.base);
+  fs::rename(place.scratch / "wide", place.base);
+  const auto replaced = message_of([&] { load_bundle(own, at::kCPU); });
+  INFO(replaced);
+  CHECK(has(replaced, "does not fit its base"));
+  CHECK(has(replaced, "hidden_size: 16 in the adapter's config.json, 32 in the base's"));
+  CHECK(has(replaced, "--adapter " + own));
 }
 
 TEST_CASE("settings that zoo does not compute and files that contradict themselves are refused", "[peft]") {

@@ -42,6 +42,13 @@ std::string file_of(const std::vector<std::string>& dates) {
   return text;
 }
 
+TEST_CASE("time zones that are mixed are told", "[series]") {
+  CHECK(has(notes(read_text(file_of({"2020-01-01T00:00:00Z", "2020-01-01T01:00:00", "2020-01-01T02:00:00Z"}))), "2 of 3 dates tell their time zone"));
+  CHECK(notes(read_text(file_of({"2020-01-01T00:00:00Z", "2020-01-01T02:00:00+01:00", "2020-01-01 02:00 UTC"}))).empty());
+  CHECK(notes(read_text(file_of({"2020-01-01 00:00", "2020-01-01 01:00", "2020-01-01 02:00"}))).empty());
+  CHECK(has(read_error(file_of({"2020-01-01T00:00:00+01:00", "2020-01-01T01:00:00+03:00"})), "comes after 2019-12-31 23:00:00 in UTC"));
+}
+
 TEST_CASE("dates in the forms that files use", "[series]") {
   const Time noon = *make_time(2016, 7, 1, 12, 30, 0);
   for (const char* text : {"2016-07-01 12:30:00", "2016-07-01 12:30", "2016/7/1 12:30", "2016-07-01T12:30:00Z", "2016-07-01T12:30:00.000Z",
