@@ -188,18 +188,26 @@ void build_model(Bundle& bundle, const BundleOptions& options, const std::string
   if (bundle.labels.empty()) bundle.labels = numbered_labels(classes);
 }
 
+void place(Model& model, at::Device device, const Types& types) {
+  if (types.tensors) cast_floats(model, *types.tensors);
+  model.to(device);
+}
+
+void prepare(Model& model, const Types& types, const std::function<void(const at::Tensor&)>& packed) {
+  model.eval();
+  for (auto& parameter : model.parameters()) parameter.set_requires_grad(false);
+  model.prepare_for_inference(packed, types.products);
+}
+
 void finish_model(Bundle& bundle, const BundleOptions& options, at::Device device, const Types& types) {
-  if (types.tensors) cast_floats(*bundle.model, *types.tensors);
-  bundle.model->to(device);
+  place(*bundle.model, device, types);
   bundle.device = device;
   if (options.for_training) return;
-  bundle.model->eval();
-  for (auto& parameter : bundle.model->parameters()) parameter.set_requires_grad(false);
   // A weight with a packed copy is not read again: without this a big network would need its file's size twice.
   const bool mapped = !bundle.folder.empty();
-  bundle.model->prepare_for_inference([mapped](const at::Tensor& weight) {
+  prepare(*bundle.model, types, [mapped](const at::Tensor& weight) {
     if (mapped) release_pages(weight.const_data_ptr(), weight.nbytes());
-  }, types.products);
+  });
 }
 
 // From the first of the folders that has one.
@@ -299,6 +307,12 @@ const Entry& entry_of(const std::string& model) {
 const std::vector<std::string>& dtype_names() {
   static const std::vector<std::string> names = {"float32", "bfloat16", "float16", "int8", "int8-weights", "int4-weights", "fp32", "bf16", "fp16"};
   return names;
+}
+
+void ready_for_inference(Model& model, at::Device device, const std::string& dtype, const std::function<void(const at::Tensor&)>& packed) {
+  const auto types = bundle_detail::types_of(dtype, device, /*for_training=*/false);
+  bundle_detail::place(model, device, types);
+  bundle_detail::prepare(model, types, packed);
 }
 
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {

@@ -1,6 +1,7 @@
 // Bundle: a network together with all that came beside it in its folder.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -70,6 +71,10 @@ bool holds_tokenizer(const std::filesystem::path& folder);
 
 // `spec` is a checkpoint folder, an adapter folder (whose base is loaded first) or name[:variant] (fresh weights). Throws with the nearest names or the load report.
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
+
+// What load_bundle() does to a network for inference: type and place by `dtype` (one of dtype_names(); empty: as it is), eval mode, gradients
+// off, weights packed. `packed` hears of every weight that has a packed copy now. Throws UsageError for a type that the device has not.
+void ready_for_inference(Model& model, at::Device device, const std::string& dtype, const std::function<void(const at::Tensor&)>& packed = {});
 
 // Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, the tokenizer's
 // files copied. With a trained adapter, its two files stand in place of model.safetensors. Each file is

@@ -160,8 +160,8 @@ Rename best_rename(const Fixture& fixture, const std::vector<Rename>& candidates
 
 class Prover {
  public:
-  Prover(const Fixture& fixture, const std::filesystem::path& weights, at::Device device, Proof& proof)
-      : fixture_(fixture), weights_(weights), device_(device), proof_(proof), entry_(entry_of(fixture)) {
+  Prover(const Fixture& fixture, const std::filesystem::path& weights, at::Device device, const std::string& dtype, Proof& proof)
+      : fixture_(fixture), weights_(weights), device_(device), dtype_(dtype), proof_(proof), entry_(entry_of(fixture)) {
     proof_.model = entry_.name;
     proof_.level = card(entry_.name).value("proof", "shape");
     proof_.reference = fixture.reference;
@@ -177,6 +177,7 @@ class Prover {
     compare_keys();
     if (!proof_.problems.empty()) return;
     fill();
+    if (!dtype_.empty()) return run_in_precision();
     model_->to(device_);
     find_tensors();
     const bool with_loss = fixture_.values.count("loss") > 0;
@@ -202,6 +203,16 @@ class Prover {
   }
 
  private:
+  void run_in_precision() {
+    ready_for_inference(*model_, device_, dtype_);
+    const at::NoGradGuard no_grad;
+    Tensors given = inputs();
+    const at::ScalarType type = model_->parameters().front().scalar_type();
+    for (auto& [name, tensor] : given) tensor = tensor.is_floating_point() ? tensor.to(type) : tensor;
+    compare_outputs(model_->forward(given));
+    proof_.passed = proof_.problems.empty();
+  }
+
   void problem(const std::string& text) { proof_.problems.push_back(text); }
 
   void find_tensors() {
@@ -294,6 +305,12 @@ class Prover {
     const double scale = b.numel() ? b.abs().max().item<double>() : 0.0;
     if (!(largest <= proof_.max_abs_error)) { proof_.max_abs_error = largest; proof_.worst = name; }
     proof_.max_rel_error = std::max(proof_.max_rel_error, largest / std::max(scale, fixture_.absolute));
+    if (const double share = largest_share(dtype_); share > 0) {
+      const double away = error.norm().item<double>() / std::max(b.norm().item<double>(), fixture_.absolute);
+      if (away <= share) return true;
+      problem(name + " is off by " + std::to_string(away) + " of its norm; " + dtype_ + " may be by " + std::to_string(share));
+      return false;
+    }
     const bool close = (error <= fixture_.absolute + fixture_.relative * b.abs()).all().item<bool>();  // false for NaN
     if (close) return true;
     if (proof_.first_divergence.empty()) proof_.first_divergence = name;
@@ -439,6 +456,7 @@ class Prover {
   const Fixture& fixture_;
   const std::filesystem::path weights_;
   const at::Device device_;
+  const std::string dtype_;
   Proof& proof_;
   const Entry& entry_;
   Json config_;
@@ -458,7 +476,14 @@ Json Proof::json() const {
           {"loss", loss},           {"problems", problems},       {"not_compared", not_compared}, {"seconds", seconds}};
 }
 
-Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights, at::Device device) {
+// What was seen, all fixtures, rounded up. 16 bits: 0.03, but for one Informer, whose choice of queries falls otherwise and moves its
+// forecast by 0.09. Whole numbers: 0.042, the two logits of a classifier.
+double largest_share(const std::string& dtype) {
+  if (dtype == "bfloat16" || dtype == "bf16" || dtype == "float16" || dtype == "fp16") return 0.1;
+  return dtype == "int8" || dtype == "int8-weights" ? 0.05 : 0;
+}
+
+Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights, at::Device device, const std::string& dtype) {
   Proof proof;
   proof.fixture = file.filename().string();
   const auto start = std::chrono::steady_clock::now();
@@ -466,7 +491,7 @@ Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::p
     verify_detail::Fixture fixture(file);
     proof.model = fixture.model;
     for (auto& [name, tensor] : fixture.inputs) tensor = tensor.to(device);
-    verify_detail::Prover(fixture, weights, device, proof).run();
+    verify_detail::Prover(fixture, weights, device, dtype, proof).run();
   } catch (const c10::Error& error) {
     proof.problems.push_back(error.what_without_backtrace());
   } catch (const Json::exception& error) {

@@ -1,9 +1,11 @@
 // zoo verify: the table of proofs.
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
+#include "app/bundle.h"
 #include "app/cli.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
@@ -17,7 +19,7 @@ namespace verify_command {
 
 struct Options {
   std::vector<std::string> names, fixtures;
-  std::string weights;
+  std::string weights, dtype;
   bool all = false;
 };
 
@@ -46,7 +48,7 @@ std::vector<Proof> prove(const Options& options, at::Device device) {
   }
   Progress progress("verify", int64_t(files.size()), "fixtures");
   for (const auto& file : files) {
-    proofs.push_back(verify_fixture(file, options.weights, device));
+    proofs.push_back(verify_fixture(file, options.weights, device, options.dtype));
     progress.add(1, proofs.back().fixture);
   }
   return proofs;
@@ -81,6 +83,11 @@ int run(const Options& options, const Common& common) {
     if (!std::filesystem::exists(file)) throw UsageError("verify: no fixture file '" + file + "'");
   }
   const at::Device device = common.resolved_device();
+  auto types = dtype_names();
+  std::erase(types, "int4-weights");  // four bits change the fixtures' small networks by as much as their outputs: that proves nothing
+  if (!options.dtype.empty() && std::find(types.begin(), types.end(), options.dtype) == types.end()) {
+    throw UsageError("verify: --dtype is '" + options.dtype + "'; expected one of " + join(types));
+  }
   const auto proofs = prove(options, device);
   int64_t verified = 0;
   Json models = Json::array();
@@ -90,10 +97,10 @@ int run(const Options& options, const Common& common) {
   }
   const int64_t failed = int64_t(proofs.size()) - verified;
   if (common.json) {
-    print_json({{"verified", verified}, {"failed", failed}, {"device", device.str()}, {"models", models}});
+    print_json({{"verified", verified}, {"failed", failed}, {"device", device.str()}, {"dtype", options.dtype.empty() ? "float32" : options.dtype}, {"models", models}});
   } else {
     print_table(proofs);
-    std::cout << verified << " verified, " << failed << " failed (float32 on " << device.str() << ", " << at::get_num_threads() << " threads)\n";
+    std::cout << verified << " verified, " << failed << " failed (" << (options.dtype.empty() ? "float32" : options.dtype) << " on " << device.str() << ", " << at::get_num_threads() << " threads)\n";
   }
   return failed == 0 ? 0 : 1;
 }
@@ -104,6 +111,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_flag("--all", options->all, "every network of the registry");
   command.add_option("--fixture", options->fixtures, "a fixture file, wherever it lies (repeatable)");
   command.add_option("--weights", options->weights, "checkpoint folder, for a fixture written with published weights");
+  command.add_option("--dtype", options->dtype, "as inference runs in float32, bfloat16, float16, int8 or int8-weights: outputs alone, off by no more than "
+                                                "that rounding explains (default: float32 as in training, intermediates and gradients included)");
   return [options, &common] { return run(*options, common); };
 }
 
@@ -113,6 +122,7 @@ Verb verify_verb() {
   return {"verify", "re-run the proof that a network equals its reference implementation",
           "  zoo verify --all\n"
           "  zoo verify bert vit --json\n"
+          "  zoo verify --all --dtype bfloat16\n"
           "  zoo verify --fixture tests/fixtures/bert.safetensors\n"
           "  zoo verify --fixture tests/fixtures/checkpoints/minilm.safetensors --weights ~/.cache/zoo/minilm\n",
           verify_command::declare};

@@ -84,7 +84,9 @@ struct Config {
 struct RmsNormImpl : Module {
   explicit RmsNormImpl(int64_t width) : weight(param("weight", {width})) {}
   Tensor weight;
-  Tensor forward(const Tensor& x) { return x * at::rsqrt(x.square().mean(-1, /*keepdim=*/true) + 1e-5) * weight; }
+  Tensor forward(const Tensor& x) {
+    return x * at::rsqrt(x.to(at::kFloat).square().mean(-1, /*keepdim=*/true) + 1e-5).to(x.scalar_type()) * weight;
+  }
   void init() override { weight.detach().fill_(1.0); }
 };
 ZOO_MODULE(RmsNorm);
@@ -119,11 +121,11 @@ struct ScalerImpl : Module {
 ZOO_MODULE(Scaler);
 
 // cos and sin [B, 1, T, width] of time * 10000^(-2i/width), each angle twice: neighbours form a pair.
-std::pair<Tensor, Tensor> rotations(const Tensor& time, int64_t width) {
+std::pair<Tensor, Tensor> rotations(const Tensor& time, int64_t width, at::ScalarType type) {
   const Tensor even = at::arange(0, width, 2, time.options().dtype(at::kFloat)) / static_cast<double>(width);
   const Tensor theta = 1.0 / at::pow(at::Scalar(10000.0), even);
   const Tensor angle = (time.to(at::kFloat).unsqueeze(-1) * theta).repeat_interleave(2, -1).unsqueeze(1);
-  return {angle.cos(), angle.sin()};
+  return {angle.cos().to(type), angle.sin().to(type)};
 }
 
 // Turns the first `width` columns of x [B, heads, T, d]; the others stay.
@@ -227,16 +229,17 @@ struct ScalingLawsModel : Model {
   // The density of each patch's steps (the encoder's own patch, the decoder's next one), in the units of the target.
   StudentTMixture density(const Packed& in) {
     const auto [loc, scale] = scaler(in);
-    Tensor x = in_proj((in.target - loc) / scale);  // [B, T, D]
+    const at::ScalarType type = norm->weight.scalar_type();
+    Tensor x = in_proj(((in.target - loc) / scale).to(type));  // [B, T, D]; the density itself is in float32
     if (!cfg.decoder()) x = at::where(in.predicted.unsqueeze(-1), mask_encoding->weight, x);
     Tensor mask = (in.sample.unsqueeze(-1) == in.sample.unsqueeze(-2)).unsqueeze(1);  // [B, 1, T, T]
     if (cfg.decoder()) mask = mask.tril();
     else if (mask.device().is_cpu() && mask.all().item<bool>()) mask = Tensor();  // faster without
-    const auto turn = rotations(in.time, cfg.rotary());
+    const auto turn = rotations(in.time, cfg.rotary(), type);
     for (auto& layer : layers) x = layer(x, mask, turn);
     const auto [logits, df, mean, width] = head(mark("encoder", norm(x)));
     const Tensor by = scale.unsqueeze(-1);
-    return {at::softmax(logits, -1), df, mean * by + loc.unsqueeze(-1), width * by};
+    return {at::softmax(logits, -1, at::kFloat), df.to(at::kFloat), mean * by + loc.unsqueeze(-1), width * by};
   }
 
   Tensors forward(const Tensors& inputs) override {
