@@ -31,6 +31,15 @@ TEST_CASE("list: parameter counts are the published ones", "[cli]") {
     }
   }
   CHECK(document.at("count").get<int>() >= 1);
+  const auto parameters = [](const std::string& name, const std::string& variant) {
+    const auto found = zoo_program("list " + name + " --json").json();
+    for (const auto& item : found.at("networks").at(0).at("variants")) {
+      if (item.at("name") == variant) return item.at("parameters").get<int64_t>();
+    }
+    return int64_t{0};
+  };
+  CHECK(parameters("resnet", "resnet_50") == 25557032);
+  CHECK(parameters("swin", "swin_t_window7_224") == 28288354);
 }
 
 TEST_CASE("docs/models.md is what list --markdown writes", "[cli]") {
@@ -101,6 +110,10 @@ TEST_CASE("bench: a grid in every format", "[cli]") {
   CHECK(document.at("environment").at("threads").get<int>() >= 1);
   CHECK(has(zoo_program("bench vit:tiny --repeat 1 --warmup 0 --markdown").out, "| vit:tiny | cpu | float32 |"));
   CHECK(has(zoo_program("bench vit:tiny --repeat 1 --warmup 0 --csv --mode training").out, "vit:tiny,cpu,float32,1,32,"));
+  const auto any_size = zoo_program("bench resnet:tiny --size 24,40 --repeat 1 --warmup 0 --json").json().at("results");
+  CHECK(any_size.at(0).at("size") == 24);
+  CHECK(any_size.at(1).at("size") == 40);
+  CHECK(zoo_program("bench resnet:tiny --repeat 1 --warmup 0 --json").json().at("results").at(0).at("size") == 224);  // what its preprocessor makes
   const auto too_long = zoo_program("bench bert:tiny --length 100000 --repeat 1 --json");
   CHECK(too_long.code == 1);
   CHECK(has(too_long.json().at("results")[0].at("error").get<std::string>(), "positions"));
