@@ -1,6 +1,9 @@
 // Texts in pairs through the real program: figures without a network, evaluation with one, and a training.
 #include <random>
 
+#include <set>
+
+#include "app/engine/ranks.h"
 #include "tests/catch.h"
 #include "tests/cli/program.h"
 #include "models/registry.h"
@@ -151,6 +154,54 @@ TEST_CASE("a small T5 learns to reverse three words", "[cli][seq2seq]") {
   CHECK(figures.at("token_accuracy").get<double>() > 0.95);
   CHECK(figures.at("chrf").get<double>() > 80);
   CHECK(zoo_program("run " + fresh.at("out") + " --task seq2seq --input 'cat dog good'").out == "good dog cat\n");
+}
+
+TEST_CASE("two processes evaluate and write the same texts as one", "[cli][seq2seq][distributed]") {
+  if (!zoo::app::distributed_available()) return;
+  const Fresh fresh;
+  std::mt19937 random(12);
+  std::string sources;
+  for (const auto& [split, count] : {std::pair<std::string, int>{"train", 403}, {"validation", 21}, {"test", 17}}) {  // no whole number of batches
+    std::string lines;
+    for (int i = 0; i < count; ++i) {
+      const auto [one, two] = reversal(random);
+      lines += one + "\t" + two + "\n";
+      if (split == "test") sources += one + "\n";
+    }
+    fresh.write("data/" + split + ".tsv", lines);
+  }
+  fresh.write("sources.txt", sources);
+  const auto train = [&](const std::string& out, const std::string& how) {
+    const auto outcome = zoo_program("train --model " + fresh.at("net") + " --task seq2seq --data " + fresh.at("data") + " --seed 2 --set validation_split=validation " +
+                                     "--set options.metrics=exact_match,chrf,bleu --set options.max_new_tokens=8 --json --out " + fresh.at(out) + " " + how);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    return outcome.json().at("metrics");
+  };
+  const auto texts = [&](const std::string& out) { return zoo_program("run " + fresh.at(out) + " --task seq2seq --max-new-tokens 8 " + fresh.at("sources.txt")).out; };
+  const std::vector<const char*> figures{"exact_match", "chrf", "bleu", "samples", "tokens"};
+
+  // What two processes measure of a network that writes different texts is what one measures of it.
+  const Json shared = train("learned", "--epochs 6 --lr 0.003 --batch-size 8 --processes 2");
+  const auto alone = zoo_program("eval " + fresh.at("learned") + " --task seq2seq --data " + fresh.at("data") + " --metrics exact_match,chrf,bleu --max-new-tokens 8 --json");
+  INFO(alone.err);
+  REQUIRE(alone.code == 0);
+  for (const char* name : figures) CHECK(shared.at(name) == alone.json().at("metrics").at(name));
+  CHECK(shared.at("samples") == 17);
+  CHECK(shared.at("loss").get<double>() == Approx(alone.json().at("metrics").at("loss").get<double>()).margin(1e-6));
+  std::istringstream lines(texts("learned"));
+  std::set<std::string> different;
+  for (std::string line; std::getline(lines, line);) different.insert(line);
+  CHECK(different.size() > 8);
+
+  // And one and two that learn alike measure and write alike (a step of Adam would make much of the last digits).
+  const std::string how = "--epochs 1 --optimizer sgd --lr 0.05 --batch-size ";
+  const Json one = train("one", how + "16"), two = train("two", how + "8 --processes 2");
+  for (const char* name : figures) CHECK(one.at(name) == two.at(name));
+  CHECK(one.at("loss").get<double>() == Approx(two.at("loss").get<double>()).margin(1e-5));
+  const std::string written = texts("one");
+  CHECK(written.size() > 17);
+  CHECK(written == texts("two"));
 }
 
 TEST_CASE("pairs that stay in their files teach and measure as those that are held", "[cli][seq2seq][streamed]") {
