@@ -21,6 +21,19 @@ target_link_libraries(zoo_torch INTERFACE "${ZOO_TORCH}/lib/libtorch.so" "${ZOO_
 # The C++ library comes first: LibTorch exports parts of its own old std::filesystem (the CUDA wheel of 2.11 a remove_all that
 # jumps to address 0), and the loader takes the first that it meets.
 target_link_options(zoo_torch INTERFACE "-Wl,--push-state,--no-as-needed,-lstdc++,--pop-state" "-Wl,-rpath,${ZOO_TORCH}/lib")
+# at::parallel_for is a template in LibTorch's headers: without OpenMP in *our* compiler options every loop of ours that uses it
+# runs on one thread. Linked is the runtime that LibTorch brings along (wheels: lib/ or ../torch.libs/), since two of them in one
+# process would be two pools of threads; a LibTorch that brings none uses the system's.
+file(GLOB openmp_runtime "${ZOO_TORCH}/lib/libgomp*.so*" "${ZOO_TORCH}/../torch.libs/libgomp*.so*")
+target_compile_options(zoo_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+if(openmp_runtime)
+  list(GET openmp_runtime 0 openmp_runtime)
+  get_filename_component(openmp_folder "${openmp_runtime}" DIRECTORY)
+  target_link_libraries(zoo_torch INTERFACE "${openmp_runtime}")
+  target_link_options(zoo_torch INTERFACE "-Wl,-rpath,${openmp_folder}")
+else()
+  target_link_options(zoo_torch INTERFACE -fopenmp)
+endif()
 if(EXISTS "${ZOO_TORCH}/lib/libtorch_cuda.so")
   target_compile_definitions(zoo_torch INTERFACE ZOO_CUDA)
   # Nothing refers to these two by symbol: their kernels register themselves when the library loads.

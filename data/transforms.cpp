@@ -152,13 +152,36 @@ std::vector<double> read_per_channel(const Json& json, const char* key, double f
   return std::vector<double>(channels, sum / static_cast<double>(values.size()));
 }
 
+// ConvNextImageProcessor (ConvNeXt, ResNet), under any of the names it has had, or what has no name but its crop_pct.
+bool is_convnext(const Json& json) {
+  for (const char* key : {"image_processor_type", "feature_extractor_type"}) {
+    if (const Json* found = find(json, key)) return found->is_string() && found->get<std::string>().starts_with("ConvNext");
+  }
+  return find(json, "crop_pct") != nullptr;
+}
+
+// Its one size s below 384 means: the shorter side to s / crop_pct, and the middle s x s of that; from 384 on a square without a crop.
+void apply_convnext(const Json& json, ImageTransform& t) {
+  const int64_t side = t.shortest_edge ? t.shortest_edge : t.height;
+  if (t.height != t.width) wrong("size", json.at("size"), R"(a number or {"shortest_edge"}, as ConvNextImageProcessor has it)");
+  double share = 224.0 / 256.0;
+  if (const Json* found = find(json, "crop_pct")) share = read_number(*found, "crop_pct");
+  if (share < 0.01 || share > 1.0) wrong("crop_pct", json.at("crop_pct"), "a number from 0.01 to 1");
+  t.shortest_edge = 0;
+  t.height = t.width = side;
+  if (side >= 384 || side == 0 || !t.do_resize) return;
+  t.shortest_edge = static_cast<int64_t>(static_cast<double>(side) / share);
+  t.do_center_crop = true;
+  t.crop_height = t.crop_width = side;
+}
+
 void refuse_unknown_steps(const Json& json) {
   for (const char* key : {"do_pad", "do_thumbnail", "do_align_long_axis", "do_convert_annotations", "do_flip_channel_order", "do_reduce_labels"}) {
     const Json* found = find(json, key);
     if (found && *found != Json(false)) wrong(key, *found, "false: zoo does not implement this step");
   }
   const Json* crop = find(json, "crop_pct");
-  if (crop && *crop != Json(1.0) && *crop != Json(1)) wrong("crop_pct", *crop, "none: zoo does not implement this step");
+  if (crop && !is_convnext(json) && *crop != Json(1.0) && *crop != Json(1)) wrong("crop_pct", *crop, "none: zoo implements this step for ConvNextImageProcessor alone");
 }
 
 uint64_t mix(uint64_t x) {  // splitmix64
@@ -216,6 +239,7 @@ ImageTransform ImageTransform::from_json(const Json& given, int64_t image_size, 
   d::read_flag(json, "do_center_crop", t.do_center_crop);
   t.crop_height = t.crop_width = image_size;
   d::read_size(json, "crop_size", t.crop_height, t.crop_width, nullptr);
+  if (d::is_convnext(json)) d::apply_convnext(json, t);
   if (const Json* found = d::find(json, "resample")) {
     if (*found == Json(0)) t.filter = Filter::nearest;
     else if (*found == Json(2)) t.filter = Filter::bilinear;

@@ -1,5 +1,5 @@
 // From a picture to a network's input, as a checkpoint's preprocessor_config.json describes it (the fields of Hugging
-// Face's ViTImageProcessor): resize, centre crop, rescale, normalise.
+// Face's ViTImageProcessor, and of ConvNextImageProcessor, which resizes by crop_pct): resize, centre crop, rescale, normalise.
 #pragma once
 #include <ATen/ATen.h>
 

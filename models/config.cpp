@@ -88,6 +88,19 @@ void Fields::optional_probability(const std::string& key, double& value) {
 }
 void Fields::epsilon(const std::string& key, double& value) { real(key, value, 0.0, true, 1.0, "a number above 0 and below 1"); }
 
+void Fields::sizes(const std::string& key, std::vector<int64_t>& values) {
+  if (mode_ == Mode::write) { json_[key] = values; return; }
+  const Json* seen = find(key);
+  if (!seen) return;
+  const std::string expected = "a list of 1 to 64 whole numbers from 1 to " + std::to_string(int64_t{1} << 31);
+  if (!seen->is_array() || seen->empty() || seen->size() > 64) wrong(key, *seen, expected);
+  values.clear();
+  for (const auto& item : *seen) {
+    if (!item.is_number_integer() || item.get<double>() < 1 || item.get<double>() > static_cast<double>(int64_t{1} << 31)) wrong(key, *seen, expected);
+    values.push_back(item.get<int64_t>());
+  }
+}
+
 void Fields::flag(const std::string& key, bool& value) {
   if (mode_ == Mode::write) { json_[key] = value; return; }
   const Json* seen = find(key);

@@ -29,6 +29,7 @@ class Fields {
   void probability(const std::string& key, double& value);  // 0 <= p < 1
   void optional_probability(const std::string& key, double& value);  // null or absent: the value stays
   void epsilon(const std::string& key, double& value);      // > 0
+  void sizes(const std::string& key, std::vector<int64_t>& values);  // 1 to 64 of 1 .. 2^31: one per stage
   void flag(const std::string& key, bool& value);
   void text(const std::string& key, std::string& value);
   void one_of(const std::string& key, std::string& value, const std::vector<std::string>& allowed);

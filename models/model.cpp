@@ -3,6 +3,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "models/blocks/conv_norm.h"
 #include "models/blocks/linear.h"
 #include "models/names.h"
 
@@ -27,6 +28,7 @@ void Model::prepare_for_inference(const std::function<void(const at::Tensor&)>& 
     };
     pack(dynamic_cast<LinearLayer*>(module.get()));
     pack(dynamic_cast<TiedLinearImpl*>(module.get()));
+    if (auto* layer = dynamic_cast<ConvNormImpl*>(module.get()); layer && layer->pack(precision) && done) done(layer->convolution->weight);
   }
 }
 

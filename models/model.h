@@ -53,7 +53,8 @@ struct Model : Module {
 };
 
 // One input of a network: symbolic shape such as {"B", "T"}; dtype "float32", "int64" or "bool"; values lie in [low, high).
-// A symbol that names a number of the config (e.g. "image_size") takes it; "B", "T", "U" (a decoder's length) and "F" (calendar features) are free.
+// A symbol that names a number of the config (e.g. "image_size") takes it; "B", "T", "U" (a decoder's length), "F" (calendar
+// features), "H" and "W" (a picture's height and width) are free.
 struct InputSpec {
   std::string name;
   std::vector<std::string> shape;

@@ -24,7 +24,9 @@ namespace informer_for_prediction { Entry entry(); }
 namespace itransformer { Entry entry(); }
 namespace mpnet { Entry entry(); }
 namespace performer_bilstm { Entry entry(); }
+namespace resnet { Entry entry(); }
 namespace roberta { Entry entry(); }
+namespace swin { Entry entry(); }
 namespace t5 { Entry entry(); }
 namespace timexer { Entry entry(); }
 namespace tsfm_scaling_laws { Entry entry(); }
@@ -45,7 +47,9 @@ const std::vector<Entry>& registry() {
       itransformer::entry(),
       mpnet::entry(),
       performer_bilstm::entry(),
+      resnet::entry(),
       roberta::entry(),
+      swin::entry(),
       t5::entry(),
       timexer::entry(),
       tsfm_scaling_laws::entry(),

@@ -40,12 +40,13 @@ inline std::vector<Case> tiny_cases() {
   return cases;
 }
 
-// What a symbol of a declared shape stands for: B = batch, T = length, U = a decoder's, F = four calendar features, else a number or a config key.
+// What a symbol of a declared shape stands for: B = batch, T = length, U = a decoder's, F = four calendar features, H and W = a picture's sides, else a number or a config key.
 inline int64_t dimension(const std::string& symbol, const Case& c, int64_t batch, int64_t length) {
   if (symbol == "B") return batch;
   if (symbol == "T") return length;
   if (symbol == "U") return length + 2;
   if (symbol == "F") return 4;
+  if (symbol == "H" || symbol == "W") return 32;
   return std::isdigit(static_cast<unsigned char>(symbol.front())) ? std::stoll(symbol) : c.config.at(symbol).get<int64_t>();
 }
 

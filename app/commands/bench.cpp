@@ -15,6 +15,7 @@
 #include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
+#include "app/tasks/image_data.h"
 #include "models/blocks/linear.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -53,6 +54,7 @@ int64_t dimension(const std::string& symbol, const Case& c, const Json& config) 
   if (symbol == "T") return c.length;
   if (symbol == "U") return c.length;  // a decoder that reads as much
   if (symbol == "F") return 4;  // calendar features of hourly data
+  if (symbol == "H" || symbol == "W") return c.size;
   if (symbol.find_first_not_of("0123456789") == std::string::npos) return std::stoll(symbol);
   return config.at(symbol).get<int64_t>();
 }
@@ -164,13 +166,17 @@ Bundle load(const std::string& model, at::Device device, const std::string& dtyp
   for (const char* key : {"image_size", "img_size"}) {
     if (plain.config.contains(key)) wanted.config_overrides[key] = size;
   }
-  if (wanted.config_overrides.empty()) throw UsageError("--size: " + model + " takes no pictures (its config names no image size)");
+  if (wanted.config_overrides.empty() && !takes(plain, "W")) throw UsageError("--size: " + model + " takes no pictures (its config names no image size)");
   return load_bundle(model, device, wanted);
 }
 
-int64_t picture_size(const Bundle& bundle) {
+// `size`: what --size asks for, or 0. Networks for pictures of any size then take what their preprocessor makes.
+int64_t picture_size(const Bundle& bundle, int64_t size) {
   for (const auto& spec : bundle.entry->inputs(bundle.config)) {
-    if (spec.name == "image") return dimension(spec.shape.back(), {}, bundle.config);
+    if (spec.name != "image") continue;
+    if (spec.shape.back() != "W") return dimension(spec.shape.back(), {}, bundle.config);
+    const auto transform = image_transform(bundle);
+    return size > 0 ? size : transform.do_center_crop ? transform.crop_width : transform.width;
   }
   return 0;
 }
@@ -212,7 +218,7 @@ std::vector<Result> measure_all(const Options& options, const Common& common) {
           const auto lengths = takes(bundle, "T") ? options.lengths : std::vector<int64_t>{0};
           for (const int64_t batch : options.batches) {
             for (const int64_t length : lengths) {
-              results.push_back(measure(bundle, {model, dtype, device, batch, length, picture_size(bundle)}, options));
+              results.push_back(measure(bundle, {model, dtype, device, batch, length, picture_size(bundle, size)}, options));
             }
           }
           progress.add(1, model);

@@ -93,7 +93,7 @@ Action declare(CLI::App& command, Common& common) {
       ->expected(1)->take_all();
   command.add_option("inputs", options->run.inputs, "files or folders; - is standard input");
   command.add_option("--task", options->task, "default: the checkpoint's own; one of " + join(task_names()));
-  command.add_option("--input", options->run.text, "a sentence instead of files; for forecasting the CSV file of the series, for seq2seq and generate a sentence or a file of lines");
+  command.add_option("--input", options->run.text, "a sentence, or a file of them; for forecasting the CSV file of the series");
   command.add_option("--pair", options->texts["pair"], "its second sentence (similarity, text_classification)");
   command.add_option("--column", options->texts["column"], "column of .csv, .tsv and .jsonl inputs that holds the texts");
   command.add_option("--columns", options->texts["columns"], "columns of pairs, joined by commas: sentence1,sentence2");

@@ -91,16 +91,18 @@ class Generation {
     if (const auto trouble = trouble_of(network_, o_, prompt.size(1)); !trouble.empty()) throw std::invalid_argument(trouble);
     count_prompt(o_, prompt.size(1));
     const int64_t capacity = prompt.size(1) + o_.max_new_tokens;
-    state_ = network_.start(inputs_, width_, recorded_ ? recorded_->room(capacity) : capacity);
     results_.resize(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) add_writer(i, beginning);
-    logits_ = network_.decode(prompt, state_).to(at::kFloat);  // every row of an input begins alike: computed once
-    if (width_ > 1) {
-      const at::Tensor spread = at::arange(count, tokens.options()).repeat_interleave(width_);
-      state_.select(spread);
-      logits_ = logits_.index_select(0, spread);
+    if (recorded_) {
+      if (const auto writing = recorded_->begin(inputs_, prompt, width_, capacity)) {
+        steps_ = writing->steps;
+        logits_ = writing->logits;
+        return;
+      }
     }
-    if (recorded_) steps_ = recorded_->go_on(state_);
+    auto begun = begin_texts(network_, inputs_, prompt, width_, capacity);
+    state_ = std::move(begun.state);
+    logits_ = begun.logits;
   }
 
   void add_writer(int64_t index, const std::vector<int64_t>& beginning) {

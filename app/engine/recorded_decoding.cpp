@@ -69,7 +69,33 @@ void copy_source(const Decoding& from, Decoding& to) {
   if (from.source_mask.defined()) own.masked_fill_(from.source_mask.logical_not(), -INFINITY);
 }
 
+// The source in a length that recordings have. What is added is hidden by the mask.
+Tensors padded(const Tensors& inputs) {
+  Tensors longer = inputs;
+  for (auto& [name, tensor] : longer) tensor = at::constant_pad_nd(tensor, {0, rounded_up(tensor.size(1), kSource) - tensor.size(1)});
+  return longer;
+}
+
+// Only a source with a mask can be made longer.
+bool has_source(const Tensors& inputs) { return inputs.size() == 2 && inputs.contains("tokens") && inputs.contains("mask"); }
+
+std::string shapes_of(const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity) {
+  std::string key = std::to_string(width) + ' ' + std::to_string(capacity) + ' ' + std::to_string(prompt.size(1));
+  for (const auto& [name, tensor] : inputs) key += ' ' + name + c10::toString(tensor.scalar_type()) + std::to_string(tensor.size(0)) + 'x' + std::to_string(tensor.size(1));
+  return key;
+}
+
 }  // namespace recorded_detail
+
+Begun begin_texts(IncrementalDecoder& network, const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity) {
+  Begun begun{network.start(inputs, width, capacity), {}};
+  begun.logits = network.decode(prompt, begun.state).to(at::kFloat);
+  if (width == 1) return begun;
+  const at::Tensor spread = at::arange(prompt.size(0), prompt.options()).unsqueeze(1).expand({-1, width}).flatten();
+  begun.state.select(spread);
+  begun.logits = begun.logits.index_select(0, spread);
+  return begun;
+}
 
 FixedSteps::FixedSteps(IncrementalDecoder& network, const Decoding& state, bool record) : network_(network), state_(recorded_detail::fixed_like(state)) {
   tokens_ = at::zeros({recorded_detail::rows_of(state), 1}, state.origin.options());
@@ -101,40 +127,82 @@ at::Tensor FixedSteps::step(const at::Tensor& tokens) {
   return logits_;
 }
 
+struct RecordedDecoding::Recording {
+  std::string layout;   // of the state
+  FixedSteps steps;
+  std::string shapes;   // of the inputs that it last began with
+  Tensors inputs;       // what a recorded beginning reads
+  at::Tensor prompt;
+  at::Tensor logits;    // and writes, beside the memory of `steps`
+  std::unique_ptr<CudaGraph> beginning;
+};
+
 RecordedDecoding::RecordedDecoding(Model& model) : network_(dynamic_cast<IncrementalDecoder*>(&model)) {
   const auto parameters = model.parameters();
   const bool on_gpu = !parameters.empty() && parameters.front().is_cuda();
   if (!CudaGraph::built_in() || !on_gpu || (network_ && !network_->takes_fixed_states())) network_ = nullptr;
 }
 
-int64_t RecordedDecoding::room(int64_t capacity) const {
-  return network_ ? recorded_detail::rounded_up(capacity, recorded_detail::kRoom) : capacity;
-}
+RecordedDecoding::~RecordedDecoding() = default;
 
 // Autocast keeps casts of the weights that a recording would outlive.
-bool RecordedDecoding::possible(const at::Tensor& keys) const {
-  return network_ && keys.is_cuda() && !at::autocast::is_autocast_enabled(at::kCUDA);
+bool RecordedDecoding::possible(const at::Tensor& tokens) const {
+  return network_ && tokens.is_cuda() && !at::autocast::is_autocast_enabled(at::kCUDA);
 }
 
-FixedSteps* RecordedDecoding::go_on(const Decoding& state) {
-  if (state.layers.empty() || !possible(state.layers.front().key)) return nullptr;
+RecordedDecoding::Recording& RecordedDecoding::go_on(const Decoding& state) {
   const std::string layout = recorded_detail::layout_of(state);
-  auto found = std::find_if(recordings_.begin(), recordings_.end(), [&](const auto& one) { return one.first == layout; });
-  try {
-    if (found == recordings_.end()) {
-      recordings_.emplace_front(std::piecewise_construct, std::forward_as_tuple(layout), std::forward_as_tuple(*network_, state, /*record=*/true));
-      if (recordings_.size() > kMost) recordings_.pop_back();
-    } else {
-      recordings_.splice(recordings_.begin(), recordings_, found);
-    }
-  } catch (const c10::Error& error) {
-    network_ = nullptr;
-    const std::string text = error.what_without_backtrace();
-    spdlog::info("this network's steps are not recorded as a CUDA graph: {}", text.substr(0, text.find('\n')));
-    return nullptr;
+  const auto found = std::find_if(recordings_.begin(), recordings_.end(), [&](const Recording& one) { return one.layout == layout; });
+  if (found == recordings_.end()) {
+    recordings_.push_front({layout, FixedSteps(*network_, state, /*record=*/true), {}, {}, {}, {}, {}});
+    if (recordings_.size() > kMost) recordings_.pop_back();
+  } else {
+    recordings_.splice(recordings_.begin(), recordings_, found);
   }
-  recordings_.front().second.load(state);
-  return &recordings_.front().second;
+  recordings_.front().steps.load(state);
+  return recordings_.front();
+}
+
+void RecordedDecoding::record_beginning(Recording& recording, const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity) {
+  for (const auto& [name, tensor] : inputs) recording.inputs[name] = tensor.clone();
+  recording.prompt = prompt.clone();
+  auto graph = std::make_unique<CudaGraph>();
+  graph->record(prompt.device(), [&] {
+    const Begun begun = begin_texts(*network_, recording.inputs, recording.prompt, width, capacity);
+    recording.steps.load(begun.state);
+    recording.logits = begun.logits;
+  });
+  recording.beginning = std::move(graph);
+}
+
+std::optional<RecordedDecoding::Writing> RecordedDecoding::begin(const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity) {
+  namespace d = recorded_detail;
+  if (!possible(prompt)) return std::nullopt;
+  const bool source = network_->has_encoder() && d::has_source(inputs);
+  const Tensors read = source ? d::padded(inputs) : inputs;
+  const int64_t room = d::rounded_up(capacity, d::kRoom);
+  const std::string shapes = d::shapes_of(read, prompt, width, room);
+  try {
+    const auto known = std::find_if(recordings_.begin(), recordings_.end(), [&](const Recording& one) { return source && one.shapes == shapes; });
+    if (known == recordings_.end()) {
+      const Begun begun = begin_texts(*network_, read, prompt, width, room);
+      Recording& recording = go_on(begun.state);
+      if (!recording.beginning) recording.shapes = shapes;
+      return Writing{&recording.steps, begun.logits};
+    }
+    recordings_.splice(recordings_.begin(), recordings_, known);
+    if (!known->beginning) record_beginning(*known, read, prompt, width, room);
+    for (const auto& [name, tensor] : read) known->inputs.at(name).copy_(tensor, /*non_blocking=*/true);
+    known->prompt.copy_(prompt, /*non_blocking=*/true);
+    known->beginning->replay();
+    known->steps.loaded(prompt.size(1));
+    return Writing{&known->steps, known->logits};
+  } catch (const std::exception& error) {  // of c10, or what is wrong with the inputs: then it comes again
+    network_ = nullptr;
+    const std::string text = error.what();
+    spdlog::info("this network's steps are not recorded as a CUDA graph: {}", text.substr(0, text.find('\n')));
+    return std::nullopt;
+  }
 }
 
 }  // namespace zoo::app

@@ -1,15 +1,24 @@
-// RecordedDecoding: the single steps of a network that writes tokens on a GPU, recorded once for each set of shapes as a CUDA graph
+// RecordedDecoding: how a network begins a text and its single steps on a GPU, recorded once for each set of shapes as CUDA graphs
 // (cuda_graph.h) and played again. A step of a small batch has hundreds of kernels of a few microseconds: launching them is most of
 // its time.
 #pragma once
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "app/engine/cuda_graph.h"
 #include "models/decoding.h"
 
 namespace zoo::app {
+
+// What has been read before the first token is chosen: the state of every row and the logits [rows, vocabulary], in float32.
+struct Begun {
+  Decoding state;
+  at::Tensor logits;
+};
+// Reads the source and the prompt [inputs, P], which all rows of an input share, once, and spreads them over `width` rows each.
+Begun begin_texts(IncrementalDecoder& network, const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity);
 
 // Memory of its own for texts of one shape, and the network's step on it.
 class FixedSteps {
@@ -18,6 +27,8 @@ class FixedSteps {
   FixedSteps(IncrementalDecoder& network, const Decoding& state, bool record);
   // Goes on from what `state`, of the same layout, has read.
   void load(const Decoding& state);
+  // The same after a replay of what load() recorded, for a state of so many tokens.
+  void loaded(int64_t length) { state_.length = length; }
   // tokens [rows] int64, the next of every row -> logits [rows, vocabulary] for the one after it, valid until the next step.
   at::Tensor step(const at::Tensor& tokens);
   // Row i goes on from what row rows[i] has read; as many rows as before.
@@ -34,19 +45,28 @@ class FixedSteps {
 class RecordedDecoding {
  public:
   explicit RecordedDecoding(Model& model);
+  ~RecordedDecoding();
 
-  // Tokens to make room for where so many are needed: sizes in which steps are recorded, so that one recording serves many texts.
-  int64_t room(int64_t capacity) const;
-  // Takes over from `state` after its prompt; nullptr where nothing can be recorded (CPU, a build without CUDA's headers, autocast, a
-  // network that takes no fixed states or waits for the GPU in its step, which a line in the log says once). Valid until the next call.
-  FixedSteps* go_on(const Decoding& state);
+  // Texts that go on in recorded steps. Both are valid until the next call.
+  struct Writing {
+    FixedSteps* steps;
+    at::Tensor logits;  // [rows, vocabulary] of the first token
+  };
+  // begin_texts() for single steps; `capacity` and the source's length are rounded up, so that one recording serves many texts. nullopt
+  // where nothing can be recorded (CPU, a build without CUDA's headers, autocast, a network that takes no fixed states or waits for the
+  // GPU in its step, which a line in the log says once). Shapes that come for the second time begin from a recording, too.
+  std::optional<Writing> begin(const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity);
 
  private:
-  bool possible(const at::Tensor& keys) const;
+  struct Recording;
+  bool possible(const at::Tensor& tokens) const;
+  // Takes over from `state` after its prompt.
+  Recording& go_on(const Decoding& state);
+  void record_beginning(Recording& recording, const Tensors& inputs, const at::Tensor& prompt, int64_t width, int64_t capacity);
 
   static constexpr size_t kMost = 8;  // each keeps the memory of its caches
   IncrementalDecoder* network_;       // nullptr: none that can be recorded
-  std::list<std::pair<std::string, FixedSteps>> recordings_;  // the one used last comes first
+  std::list<Recording> recordings_;   // the one used last comes first
 };
 
 }  // namespace zoo::app

@@ -260,12 +260,24 @@ void add_path(const std::string& input, const Json& options, std::vector<TextInp
 
 }  // namespace text_inputs_detail
 
+bool names_file(const std::string& input) {
+  std::error_code error;
+  if (fs::exists(input, error)) return !fs::is_directory(input, error);
+  const std::string extension = fs::path(input).extension().string();
+  const bool one_word = input.find_first_of(" \t\n") == std::string::npos;
+  if (one_word && (extension == ".txt" || extension == ".csv" || extension == ".tsv" || extension == ".jsonl")) {
+    throw UsageError("--input " + input + ": no such file (a text that reads like a file name can come from standard input: -)");
+  }
+  return false;
+}
+
 std::vector<TextInput> read_text_inputs(const RunOptions& options) {
   std::vector<TextInput> texts;
-  if (!options.text.empty()) texts.push_back({options.text, "argument"});
+  if (names_file(options.text)) text_inputs_detail::add_path(options.text, options.options, texts);
+  else if (!options.text.empty()) texts.push_back({options.text, "argument"});
   for (const auto& input : options.inputs) text_inputs_detail::add_path(input, options.options, texts);
   if (texts.empty())
-    throw UsageError("no texts: give --input \"a sentence\", files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+    throw UsageError("no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
   return texts;
 }
 

@@ -85,7 +85,10 @@ struct TextInput {
   std::string pair = {}, id = {};  // a second text, and a name of its own, where the task has them
   std::string trouble = {};        // what is odd about it, for a warning
 };
-// All texts of a `zoo run`: --input, then every input: a .txt file (or "-") gives one text per non-empty line; .csv,
+// Whether --input names a file that is there; else it is a text. Throws UsageError for what reads like the name of a file and is none:
+// one word that ends in .txt, .csv, .tsv or .jsonl.
+bool names_file(const std::string& input);
+// All texts of a `zoo run`: --input (a text, or as if it were an input), then every input: a .txt file (or "-") gives one text per non-empty line; .csv,
 // .tsv and .jsonl give option "column" (default: a column named text or sentence, else the only one); a folder gives
 // its .txt files in name order. Throws UsageError when there are none, std::runtime_error for files that cannot be read.
 std::vector<TextInput> read_text_inputs(const RunOptions& options);

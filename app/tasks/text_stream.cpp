@@ -205,7 +205,7 @@ std::unique_ptr<TextStream::Source> open_source(const std::string& input, const 
 
 TextStream::TextStream(const RunOptions& options, std::vector<std::string> columns) : options_(options.options), columns_(std::move(columns)) {
   namespace d = text_stream_detail;
-  if (d::is_file(options.text)) inputs_.push_back(options.text);
+  if (names_file(options.text)) inputs_.push_back(options.text);
   else argument_ = options.text;
   for (const auto& input : options.inputs)
     for (auto& file : d::files_of(input)) inputs_.push_back(std::move(file));

@@ -1,8 +1,11 @@
 #include "models/blocks/attention.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
 
 #include "models/blocks/dropout.h"
+#include "models/blocks/short_attention.h"
 
 namespace zoo {
 
@@ -30,13 +33,37 @@ at::Tensor with_dropout(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return mixed.view({q.size(0), q.size(1), q.size(2), v.size(3)});
 }
 
+constexpr int64_t kFewKeys = 256;  // a head's keys and values then fit into the second-level cache, and a kernel of our own is faster
+
+bool dense_floats(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 4 && x.stride(3) == 1 && x.numel() > 0; }
+
+// Whether attend_short() can do it.
+bool short_enough(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) {
+  if (at::GradMode::is_enabled() || !dense_floats(q) || !dense_floats(k) || !dense_floats(v)) return false;
+  const int64_t keys = k.size(2), width = q.size(3);
+  if (keys > kFewKeys || q.size(2) < 4 || width % kShortLanes != 0 || v.size(3) != width || k.size(1) != q.size(1)) return false;
+  return !mask.defined() || (dense_floats(mask) && mask.size(3) == keys);
+}
+
+at::Tensor attend_all(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double scale) {
+  const int64_t batch = q.size(0), heads = q.size(1), queries = q.size(2), keys = k.size(2);
+  const auto rows = [](const at::Tensor& x) -> HeadRows { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1), x.stride(2)}; };
+  const at::Tensor out = at::empty({batch, queries, heads, q.size(3)}, q.options());
+  const ShortAttention work = {rows(q), rows(k), rows(v), mask.defined() ? rows(mask.expand({batch, heads, queries, keys})) : HeadRows{},
+                               out.mutable_data_ptr<float>(), heads, queries, keys, q.size(3), static_cast<float>(scale)};
+  at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) { attend_short(work, begin, end); });
+  return out.transpose(1, 2);  // merge_heads() then copies nothing
+}
+
 }  // namespace attention_detail
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double dropout,
                      std::optional<double> scale) {
+  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(-1))));
   if (dropout > 0.0 && q.device().is_cpu() && q.dim() == 4 && q.size(1) == k.size(1)) {
-    return attention_detail::with_dropout(q, k, v, mask, dropout, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))));
+    return attention_detail::with_dropout(q, k, v, mask, dropout, factor);
   }
+  if (dropout == 0.0 && attention_detail::short_enough(q, k, v, mask)) return attention_detail::attend_all(q, k, v, mask, factor);
   const auto optional_mask = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
   return at::scaled_dot_product_attention(q, k, v, optional_mask, dropout, /*is_causal=*/false, scale);
 }

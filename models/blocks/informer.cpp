@@ -44,14 +44,11 @@ Tensor circular_convolution(const Tensor& x, const Tensor& weight, const Tensor&
 
 DistilImpl::DistilImpl(int64_t width)
     : weight(param("downConv.weight", {width, width, 3})), bias(param("downConv.bias", {width})),
-      norm_weight(param("norm.weight", {width})), norm_bias(param("norm.bias", {width})),
-      mean(buffer("norm.running_mean", at::zeros({width}))), variance(buffer("norm.running_var", at::ones({width}))),
-      batches(buffer("norm.num_batches_tracked", at::zeros({}, at::kLong))) {}
+      norm(add("norm", BatchNorm(width))) {}
 
 Tensor DistilImpl::forward(const Tensor& x) {
-  if (is_training()) batches.add_(1);
   Tensor y = circular_convolution(x, weight, bias).flatten(0, 1);  // [B L, D]: the statistics are over batch and time
-  y = at::elu(at::batch_norm(y, norm_weight, norm_bias, mean, variance, is_training(), 0.1, 1e-5, /*cudnn_enabled=*/true));
+  y = at::elu(norm(y));
   return at::max_pool1d(y.view(x.sizes()).transpose(1, 2), {3}, {2}, {1}).transpose(1, 2);
 }
 
@@ -60,8 +57,6 @@ void DistilImpl::init() {
   at::NoGradGuard no_grad;
   weight.uniform_(-bound, bound);
   bias.uniform_(-bound, bound);
-  norm_weight.fill_(1.0);
-  norm_bias.zero_();
 }
 
 }  // namespace zoo

@@ -1,7 +1,7 @@
 // What both implementations of Informer (Zhou et al., 2021, arXiv:2012.07436) share: ProbSparse attention, circular convolution
 // and the distilling between encoder layers.
 #pragma once
-#include "models/module.h"
+#include "models/blocks/layers.h"
 
 namespace zoo {
 
@@ -26,9 +26,8 @@ class DistilImpl : public Module {
   Tensor forward(const Tensor& x);
   void init() override;
 
-  Tensor weight, bias;            // downConv: [D, D, 3], [D]
-  Tensor norm_weight, norm_bias;  // [D]
-  Tensor mean, variance, batches;  // running statistics [D], [D] and the count of batches seen
+  Tensor weight, bias;  // downConv: [D, D, 3], [D]
+  BatchNorm norm;
 };
 ZOO_MODULE(Distil);
 

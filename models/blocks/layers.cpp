@@ -73,6 +73,25 @@ void Conv2dImpl::init() {
   if (bias.defined()) bias.uniform_(-bound, bound);
 }
 
+BatchNormImpl::BatchNormImpl(int64_t width, double eps)
+    : weight(param("weight", {width})), bias(param("bias", {width})), running_mean(buffer("running_mean", at::zeros({width}))),
+      running_var(buffer("running_var", at::ones({width}))), num_batches_tracked(buffer("num_batches_tracked", at::zeros({}, at::kLong))),
+      eps_(eps) {}
+
+Tensor BatchNormImpl::forward(const Tensor& x) {
+  if (is_training()) num_batches_tracked.add_(1);
+  return at::batch_norm(x, weight, bias, running_mean, running_var, is_training(), /*momentum=*/0.1, eps_, /*cudnn_enabled=*/true);
+}
+
+void BatchNormImpl::init() {
+  at::NoGradGuard no_grad;
+  weight.fill_(1.0);
+  bias.zero_();
+  running_mean.zero_();
+  running_var.fill_(1.0);
+  num_batches_tracked.zero_();
+}
+
 Tensor drop_path(const Tensor& branch, double p, bool training) {
   if (!training || p == 0.0) return branch;
   std::vector<int64_t> shape(branch.dim(), 1);

@@ -45,6 +45,22 @@ class Conv2dImpl : public AdaptableLayer {
 };
 ZOO_MODULE(Conv2d);
 
+// Batch norm (Ioffe & Szegedy, 2015, arXiv:1502.03167) of each channel of [B, width] or [B, width, ...]. In training by the batch's own
+// mean and variance, towards which the running ones, buffers of the checkpoint, move by a tenth; in eval mode by the running ones.
+class BatchNormImpl : public Module {
+ public:
+  explicit BatchNormImpl(int64_t width, double eps = 1e-5);
+  Tensor forward(const Tensor& x);
+  void init() override;
+  Tensor weight, bias, running_mean, running_var;  // [width]
+  Tensor num_batches_tracked;                      // [] int64: how many batches moved the running ones
+  double eps() const { return eps_; }
+
+ private:
+  double eps_;
+};
+ZOO_MODULE(BatchNorm);
+
 // Stochastic depth per sample (Huang et al., 2016, arXiv:1603.09382): in training a whole residual branch [B, ...] is dropped
 // with probability p and the kept ones are scaled by 1 / (1 - p).
 Tensor drop_path(const Tensor& branch, double p, bool training);

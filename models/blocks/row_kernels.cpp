@@ -4,32 +4,13 @@
 #include <cmath>
 #include <limits>
 
-// One function for each kind of processor, chosen when the program starts.
-#if defined(__x86_64__)
-#define ZOO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define ZOO_CLONES
-#endif
+#include "models/blocks/vector_lanes.h"
 
 namespace zoo {
 namespace row_detail {
 
-// Sixteen lanes whatever the processor: the compiler splits them where its registers are narrower.
-typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t Whole __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int64_t kLanes = 16, kKeys = 4;
-
-#define ZOO_INSIDE inline __attribute__((always_inline))
-
-ZOO_INSIDE float sum_of(const Lanes& x) {
-  typedef float Half __attribute__((vector_size(32), aligned(4), may_alias));
-  typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));
-  const auto* halves = reinterpret_cast<const Half*>(&x);
-  const Half half = halves[0] + halves[1];
-  const auto* quarters = reinterpret_cast<const Quarter*>(&half);
-  const Quarter quarter = quarters[0] + quarters[1];
-  return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
-}
+using namespace lanes;
+constexpr int64_t kKeys = 4;
 
 // Products of q with four keys at once: one would wait for its own last sum most of the time.
 ZOO_INSIDE void dots(const float* q, const float* const* keys, int64_t d, float* products) {
@@ -44,16 +25,6 @@ ZOO_INSIDE void dots(const float* q, const float* const* keys, int64_t d, float*
     products[k] = sum_of(sums[k]);
     for (int64_t rest = i; rest < d; ++rest) products[k] += q[rest] * keys[k][rest];
   }
-}
-
-// e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6, within 2e-7 of the value.
-ZOO_INSIDE void exponential(Lanes& x) {
-  x = x < -87.0F ? Lanes{} - 87.0F : x;
-  const Lanes n = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
-  const Lanes r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  const Lanes e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
-  const Whole bits = (__builtin_convertvector(n, Whole) + 127) << 23;
-  x = e * reinterpret_cast<const Lanes&>(bits);
 }
 
 ZOO_INSIDE int64_t place(const AttentionStep& s, int64_t t) { return (s.origin ? s.origin[t] * s.row_stride : 0) + t * s.width; }

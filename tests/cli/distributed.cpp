@@ -71,6 +71,27 @@ TEST_CASE("two processes with batch b equal one with batch 2b", "[cli][distribut
   }
 }
 
+TEST_CASE("batch norms in two processes: each normalises its share, the first one's statistics are saved", "[cli][distributed]") {
+  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  const Scratch scratch;
+  write_pictures(scratch);
+  const auto folder = "'" + (scratch / "two").string() + "'", set = "'" + (scratch / "set").string() + "'";
+  const Outcome two = zoo_program("train --model resnet:tiny --task image_classification --data " + set +
+                                  " --set preprocess.size=32 --epochs 3 --batch-size 4 --lr 1e-2 --seed 3 --json --processes 2 --out " + folder);
+  INFO(two.err);
+  REQUIRE(two.code == 0);
+  CHECK(two.json().at("metrics").at("accuracy").get<double>() > 0.9);
+  const auto saved = zoo::weights::Checkpoint::open(scratch / "two");
+  const auto seen = saved.get("resnet.embedder.embedder.normalization.num_batches_tracked").item<int64_t>();
+  CHECK(seen > 0);
+  CHECK(seen % 4 == 0);  // of one process: four steps an epoch
+  CHECK(seen <= 12);
+  // What both measured is what the folder gives.
+  const Outcome measured = zoo_program("eval " + folder + " --data " + set + " --json");
+  REQUIRE(measured.code == 0);
+  CHECK(measured.json().at("metrics").at("loss").get<double>() == Approx(two.json().at("metrics").at("loss").get<double>()).margin(1e-4));
+}
+
 TEST_CASE("a killed process stops the training, which goes on afterwards to the same weights", "[cli][distributed]") {
   if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
   const Scratch scratch;

@@ -75,6 +75,8 @@ TEST_CASE("zoo run --task embedding writes npy, csv and json, and nothing over a
   CHECK(file_text(checkpoint / "v.npy") == before);
   CHECK(zoo_program(run + checkpoint.at("v.npy") + " --overwrite").code == 0);
   CHECK(zoo_program(run + checkpoint.at("v.xyz")).code == 2);
+  CHECK(zoo_program("run " + checkpoint.net() + " --task embedding --input " + checkpoint.at("lines.txt") + " --json").json().at("embeddings").size() == 3);
+  CHECK(has(zoo_program("run " + checkpoint.net() + " --task embedding --input lines.csv").err, "no such file"));
   CHECK(zoo_program("run " + checkpoint.net() + " --task embedding - --json", "printf 'a dog\\nthe cat\\n' |").json().at("embeddings").size() == 2);
 }
 

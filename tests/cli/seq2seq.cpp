@@ -81,6 +81,7 @@ TEST_CASE("zoo run --task seq2seq says what is wrong", "[cli][seq2seq]") {
   fails(checkpoint.run() + "--input " + checkpoint.at("binary.txt"), 1, "binary.txt:1: holds NUL bytes");
   fails(checkpoint.run() + "--input " + checkpoint.at("nothing.txt"), 2, "no texts");
   fails(checkpoint.run() + checkpoint.at("none.txt"), 2, "no such file");
+  fails(checkpoint.run() + "--input " + checkpoint.at("none.txt"), 2, "no such file");
   checkpoint.change("generation_config.json", {{"decoder_start_token_id", nullptr}});
   checkpoint.change("config.json", {{"decoder_start_token_id", nullptr}});
   fails(input, 1, "decoder_start_token_id");

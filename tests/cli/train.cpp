@@ -5,6 +5,7 @@
 #include "data/image.h"
 #include "tests/catch.h"
 #include "tests/cli/program.h"
+#include "weights/checkpoint.h"
 
 namespace cli_train_tests {
 using zoo::test::has;
@@ -61,6 +62,39 @@ TEST_CASE("train by flags, then eval and run the folder", "[cli]") {
   CHECK(refused.code == 2);
   CHECK(has(refused.err, "is not empty"));
   CHECK(zoo_program("train --model cct:tiny --task image_classification --data " + set + " --epochs 1 --overwrite --out " + out).code == 0);
+}
+
+TEST_CASE("batch norms: statistics are saved, move where the weights are frozen, and are not averaged", "[cli]") {
+  if (!zoo::data::image_files_supported()) return;
+  const Scratch scratch;
+  write_set(scratch);
+  const std::string command = "train --model resnet:tiny --task image_classification --data " + quoted(scratch / "set") +
+                              " --set preprocess.size=32 --batch-size 8 --lr 1e-2 --seed 1 --json --out " + quoted(scratch / "out") + " ";
+  const Outcome trained = zoo_program(command + "--epochs 4 --set ema.decay=0.9");
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.json().at("metrics").at("accuracy").get<double>() > 0.9);
+  const std::string norm = "resnet.embedder.embedder.normalization.", convolution = "resnet.embedder.embedder.convolution.weight";
+  const auto first = zoo::weights::Checkpoint::open(scratch / "out");
+  CHECK(first.get(norm + "num_batches_tracked").item<int64_t>() > 0);
+  CHECK(first.get(norm + "running_mean").abs().sum().item<double>() > 0);
+  // Folded into the convolutions for inference, the network is what it was.
+  for (const std::string dtype : {"float32", "bfloat16", "int8"}) {
+    const Outcome measured = zoo_program("eval " + quoted(scratch / "out") + " --data " + quoted(scratch / "set") + " --json --dtype " + dtype);
+    REQUIRE(measured.code == 0);
+    CHECK(measured.json().at("metrics").at("loss").get<double>() ==
+          Approx(trained.json().at("metrics").at("loss").get<double>()).margin(dtype == "float32" ? 1e-4 : 3e-2));
+  }
+
+  const Outcome tuned = zoo_program("train --model " + quoted(scratch / "out") + " --task image_classification --data " + quoted(scratch / "set") +
+                                    R"( --set 'optimizer.groups=[{"pattern": "^resnet", "frozen": true}]' --epochs 2 --batch-size 8 --lr 1e-2 --json --out )" + quoted(scratch / "tuned"));
+  INFO(tuned.err);
+  REQUIRE(tuned.code == 0);
+  const auto second = zoo::weights::Checkpoint::open(scratch / "tuned");
+  CHECK(at::equal(first.get(convolution), second.get(convolution)));
+  CHECK_FALSE(at::equal(first.get("classifier.1.weight"), second.get("classifier.1.weight")));
+  CHECK(second.get(norm + "num_batches_tracked").item<int64_t>() > first.get(norm + "num_batches_tracked").item<int64_t>());
+  CHECK_FALSE(at::equal(first.get(norm + "running_var"), second.get(norm + "running_var")));
 }
 
 TEST_CASE("mistakes before training: message, code 2, nothing written", "[cli]") {

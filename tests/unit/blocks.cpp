@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "models/blocks/attention.h"
+#include "models/blocks/conv_norm.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/blocks/positions.h"
@@ -79,6 +80,26 @@ TEST_CASE("attention equals softmax(q k^T / sqrt(d)) v by loops, with a key mask
       }
 }
 
+TEST_CASE("attention over few keys, without gradients, equals the formula in double", "[blocks]") {
+  at::manual_seed(0);
+  const at::NoGradGuard no_grad;
+  for (const int64_t width : {16, 32, 80}) {
+    for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{4, 1}, {7, 7}, {49, 49}, {5, 16}, {9, 128}, {6, 200}}) {
+      const auto heads_of = [&](int64_t rows) { return at::randn({2, rows, 3 * width}).view({2, rows, 3, width}).transpose(1, 2); };  // not dense
+      const auto q = heads_of(queries), k = heads_of(keys), v = heads_of(keys);
+      auto hidden = at::randn({2, 1, queries, keys});
+      if (keys > 1) hidden.select(3, 0).fill_(-INFINITY);
+      for (const auto& mask : {Tensor(), at::randn({1, 3, queries, keys}), at::randn({2, 3, queries, keys}), hidden}) {
+        INFO(width << " wide, " << queries << " to " << keys << (mask.defined() ? ", masked" : ""));
+        auto scores = 0.3 * at::matmul(q.to(at::kDouble), k.to(at::kDouble).transpose(2, 3));
+        if (mask.defined()) scores = scores + mask;
+        const auto exact = at::matmul(at::softmax(scores, -1), v.to(at::kDouble));
+        CHECK((attention(q, k, v, mask, 0.0, 0.3) - exact).abs().max().item<double>() < 5e-6);
+      }
+    }
+  }
+}
+
 TEST_CASE("heads split and merge without mixing", "[blocks]") {
   const auto x = at::arange(24, at::kFloat).reshape({1, 3, 8});
   const auto split = split_heads(x, 2);
@@ -102,6 +123,72 @@ TEST_CASE("layer norm has mean 0 and variance 1 before its affine part", "[block
   const double unit = 1.5 / std::sqrt(1.25);  // 0 1 2 3: mean 1.5, variance 1.25
   CHECK(y[0][0].item<double>() == Approx(-unit).epsilon(1e-5));
   CHECK(y[1][3].item<double>() == Approx(unit).epsilon(1e-5));
+}
+
+TEST_CASE("batch norm: the batch's statistics in training, the running ones in eval mode", "[blocks]") {
+  at::manual_seed(0);
+  BatchNorm norm(3, 1e-3);
+  norm->init();
+  const at::NoGradGuard no_grad;
+  norm->weight.uniform_(0.5, 1.5);
+  norm->bias.uniform_(-1.0, 1.0);
+  const auto x = at::randn({4, 3, 5, 2}) * 2.0 + 1.0;
+  const auto per_channel = [](const Tensor& v) { return v.view({1, 3, 1, 1}); };
+  const auto mean = x.mean(at::IntArrayRef{0, 2, 3}), biased = x.var(at::IntArrayRef{0, 2, 3}, at::Scalar(0)), unbiased = x.var(at::IntArrayRef{0, 2, 3}, at::Scalar(1));
+  const auto expected = [&](const Tensor& m, const Tensor& v) {
+    return (x - per_channel(m)) / at::sqrt(per_channel(v) + 1e-3) * per_channel(norm->weight) + per_channel(norm->bias);
+  };
+  CHECK(at::allclose(norm(x), expected(mean, biased), 1e-4, 1e-5));
+  CHECK(at::allclose(norm->running_mean, 0.1 * mean, 1e-4, 1e-5));
+  CHECK(at::allclose(norm->running_var, 0.9 + 0.1 * unbiased, 1e-4, 1e-5));
+  CHECK(norm->num_batches_tracked.item<int64_t>() == 1);
+  norm->eval();
+  CHECK(at::allclose(norm(x), expected(0.1 * mean, 0.9 + 0.1 * unbiased), 1e-4, 1e-5));
+  CHECK(norm->num_batches_tracked.item<int64_t>() == 1);
+}
+
+TEST_CASE("patches are what a kernel sees, in the order of a weight with channels last", "[blocks]") {
+  at::manual_seed(0);
+  for (const int64_t kernel : {1, 3, 7}) {
+    for (const int64_t stride : {1, 2, 3}) {
+      for (const auto& [height, width] : {std::pair<int64_t, int64_t>{1, 1}, {2, 5}, {9, 6}}) {
+        INFO(kernel << " " << stride << " " << height << " " << width);
+        const auto x = at::randn({2, 4, height, width}), weight = at::randn({3, 4, kernel, kernel});
+        const auto convolved = at::conv2d(x, weight, {}, {stride, stride}, {kernel / 2, kernel / 2});
+        const auto rows = at::matmul(patches(x, kernel, stride), weight.permute({0, 2, 3, 1}).reshape({3, -1}).t());
+        CHECK(at::allclose(rows.permute({0, 3, 1, 2}), convolved, 1e-4, 1e-5));
+      }
+    }
+  }
+}
+
+TEST_CASE("convolution with batch norm: packed as plain, with and without a residual", "[blocks]") {
+  at::manual_seed(0);
+  const at::NoGradGuard no_grad;
+  for (const std::string activation : {"", "relu", "gelu"}) {
+    for (const auto& [kernel, stride] : {std::pair<int64_t, int64_t>{1, 1}, {1, 2}, {3, 1}, {3, 2}, {7, 2}}) {
+      INFO(activation << " " << kernel << " " << stride);
+      ConvNorm layer(16, 24, kernel, stride, activation);
+      for (const auto& module : layer->modules(/*include_self=*/false)) dynamic_cast<Module&>(*module).init();
+      layer->normalization->weight.uniform_(0.5, 1.5);
+      layer->normalization->bias.uniform_(-1.0, 1.0);
+      layer->normalization->running_mean.uniform_(-1.0, 1.0);
+      layer->normalization->running_var.uniform_(0.5, 2.0);
+      layer->eval();
+      const auto x = at::randn({3, 16, 9, 6});
+      const auto plain = layer(x);
+      const auto residual = at::randn(plain.sizes());
+      const auto sum = layer->normalization(layer->convolution(x)) + residual;
+      const auto with_residual = layer(x, residual);
+      CHECK(at::allclose(with_residual, activation.empty() ? sum : zoo::activation(activation)(sum), 1e-4, 1e-5));
+      for (const auto& [precision, tolerance] : {std::pair{Precision::float32, 1e-5}, {Precision::bfloat16, 3e-2}, {Precision::int8, 3e-2}}) {
+        if (!layer->pack(precision)) continue;  // this processor has no better kernel
+        CHECK(at::allclose(layer(x), plain, 1e-4, tolerance));
+        CHECK(at::allclose(layer(x, residual), with_residual, 1e-4, tolerance));
+        CHECK(layer(x).is_contiguous(at::MemoryFormat::ChannelsLast));
+      }
+    }
+  }
 }
 
 TEST_CASE("drop path keeps the expectation, drops whole rows, and does nothing in eval mode", "[blocks]") {

@@ -45,6 +45,11 @@ TEST_CASE("a config with a mistake is refused with key, value and what is expect
   CHECK(error_of("vit:tiny", {{"image_size", {32, 32}}}).empty());
   CHECK_THAT(error_of("cct:tiny", {{"img_size", 1}, {"padding", 0}}), ContainsSubstring("no cell"));
   CHECK_THAT(error_of("cct:tiny", {{"mlp_ratio", 1e9}}), ContainsSubstring("mlp_ratio"));
+  CHECK_THAT(error_of("resnet:tiny", {{"depths", 3}}), ContainsSubstring("'depths' is 3; expected a list"));
+  CHECK_THAT(error_of("resnet:tiny", {{"depths", {1, 0}}}), ContainsSubstring("from 1"));
+  CHECK_THAT(error_of("resnet:tiny", {{"depths", {1, 2000}}}), ContainsSubstring("at most 1024"));
+  CHECK_THAT(error_of("resnet:tiny", {{"depths", {1, 1, 1}}}), ContainsSubstring("hidden_sizes names 2 stages, depths 3"));
+  CHECK_THAT(error_of("swin:tiny", {{"num_heads", {2, 5}}}), ContainsSubstring("stage 2 is 64 wide"));
 }
 
 TEST_CASE("the number of classes comes from id2label, else from the network's own key", "[config]") {

@@ -3,6 +3,7 @@
 
 #include <torch/cuda.h>
 
+#include "app/engine/generation.h"
 #include "app/tasks/text_batches.h"
 #include "tests/catch.h"
 #include "tests/models.h"
@@ -60,6 +61,41 @@ TEST_CASE("steps on a fixed state equal those on a growing one", "[engine]") {
     }
   }
   CHECK((networks >= 4 || std::getenv("ZOO_MODEL")));
+}
+
+// The first call begins plainly, the second records its beginning, the third plays it; other lengths come between.
+TEST_CASE("texts begun and written from recordings are those of plain decoding", "[engine]") {
+  if (torch::cuda::device_count() == 0 || !zoo::app::CudaGraph::built_in()) {
+    WARN("SKIPPED: needs a GPU and a build with CUDA's headers");
+    return;
+  }
+  for (const auto& one : zoo::test::tiny_cases()) {
+    const auto model = one.entry.make(one.config);
+    auto* network = dynamic_cast<zoo::IncrementalDecoder*>(model.get());
+    if (!network || !network->takes_fixed_states()) continue;
+    INFO(one.name);
+    model->init_weights();
+    model->eval();
+    model->to(at::kCUDA);
+    zoo::app::Generator write(*model);
+    for (const int64_t beams : {1, 3}) {
+      zoo::app::GenerationOptions options;
+      options.decoder_start = 2;
+      options.eos = {1};
+      options.max_new_tokens = 6;
+      options.num_beams = beams;
+      for (int64_t call = 0; call < 5; ++call) {
+        Tensors inputs = zoo::app::to_device(inputs_for(*network), at::kCUDA);
+        inputs["tokens"] = inputs["tokens"] + call % 3;
+        if (call == 2) inputs["mask"] = at::ones_like(inputs["mask"]);
+        const auto got = write(inputs, options), expected = zoo::app::generate(*model, inputs, options);
+        for (size_t i = 0; i < expected.size(); ++i) {
+          INFO("beams " << beams << ", call " << call << ", input " << i);
+          CHECK(got[i].front().ids == expected[i].front().ids);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace fixed_decoding_tests

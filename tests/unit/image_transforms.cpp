@@ -77,6 +77,24 @@ TEST_CASE("a transform follows preprocessor_config.json", "[data][transforms]") 
   CHECK(raw(bytes({77}, {1, 1, 1})).item<float>() == 77.0f);
 }
 
+TEST_CASE("crop_pct means what ConvNextImageProcessor makes of it", "[data][transforms]") {
+  const auto read = [](const Json& json) { return ImageTransform::from_json(json, 0, 3); };
+  const Json published = {{"crop_pct", 0.875}, {"feature_extractor_type", "ConvNextFeatureExtractor"}, {"resample", 3}, {"size", 224}};
+  const auto transform = read(published);
+  CHECK(transform.shortest_edge == 256);
+  CHECK(transform.do_center_crop);
+  CHECK(transform.crop_height == 224);
+  const at::Tensor wide = picture(300, 411, 3);
+  CHECK(at::equal(transform.fit(wide), center_crop(resize(wide, 256, 256 * 411 / 300, Filter::bicubic), 224, 224)));
+  CHECK(read(transform.to_json()).to_json() == transform.to_json());
+
+  CHECK(read({{"image_processor_type", "ConvNextImageProcessorFast"}, {"size", {{"shortest_edge", 224}}}}).shortest_edge == 256);  // its usual share
+  const auto large = read({{"image_processor_type", "ConvNextImageProcessor"}, {"crop_pct", 0.875}, {"size", {{"shortest_edge", 384}}}});
+  CHECK(at::equal(large.fit(wide), resize(wide, 384, 384, Filter::bilinear)));  // from 384 on: no crop
+  CHECK_THROWS_WITH(read({{"crop_pct", 1.5}, {"size", 224}}), ContainsSubstring("crop_pct is 1.5"));
+  CHECK_THROWS_WITH(read({{"image_processor_type", "PoolFormerImageProcessor"}, {"crop_pct", 0.9}, {"size", 224}}), ContainsSubstring("ConvNextImageProcessor alone"));
+}
+
 TEST_CASE("figures for three channels serve a grey network by their mean, and writing is complete", "[data][transforms]") {
   const auto grey = ImageTransform::from_json({{"image_mean", {0.2, 0.4, 0.6}}, {"image_std", {0.1, 0.2, 0.3}}, {"resample", 3}}, 28, 1);
   REQUIRE(grey.mean.size() == 1);

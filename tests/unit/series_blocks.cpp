@@ -66,6 +66,7 @@ TEST_CASE("distilling equals convolution, batch norm, ELU and pooling, and moves
     at::manual_seed(1);
     Distil distil(4);
     distil->init();
+    distil->norm->init();
     const auto x = values("x", {3, length, 4});
     const auto y = circular_convolution(x, distil->weight, distil->bias).transpose(1, 2);  // [B, D, L]
     const auto mean = y.mean(at::IntArrayRef{0, 2}, true), variance = y.var(at::IntArrayRef{0, 2}, at::Scalar(0), true);
@@ -73,11 +74,11 @@ TEST_CASE("distilling equals convolution, batch norm, ELU and pooling, and moves
     const auto trained = distil(x);
     CHECK(close(trained, expected));
     CHECK(trained.size(1) == (length + 1) / 2);
-    CHECK(distil->batches.item<int64_t>() == 1);
-    CHECK(close(distil->mean, 0.1 * mean.flatten()));
+    CHECK(distil->norm->num_batches_tracked.item<int64_t>() == 1);
+    CHECK(close(distil->norm->running_mean, 0.1 * mean.flatten()));
     distil->eval();
     distil(x);
-    CHECK(distil->batches.item<int64_t>() == 1);
+    CHECK(distil->norm->num_batches_tracked.item<int64_t>() == 1);
   }
 }
 

@@ -25,6 +25,8 @@ def _bart():
 
 
 MAKERS = {"bert": lambda: _bert("base"), "bert-large": lambda: _bert("large"), "vit": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=1000)),
+          "resnet": lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000)),
+          "swin": lambda: transformers.SwinForImageClassification(transformers.SwinConfig(num_labels=1000)),
           "t5": _t5, "bart": _bart, "gpt2": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config())}
 
 
@@ -40,6 +42,7 @@ def _word_tokenizer(size, special):
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **{k: v for k, v in names.items() if v in special})
 
 
+PICTURES = ("vit", "resnet", "swin")
 SPECIAL = {"t5": {"<pad>": 0, "</s>": 1, "<unk>": 2}, "bart": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3},
            "gpt2": {"</s>": 50256, "<unk>": 50255, "<s>": 50254}}
 
@@ -74,9 +77,10 @@ def onnx_file(folder, int8=False):
     """The encoder as ONNX with free batch and length; attention written out, which ONNX Runtime and OpenVINO fuse themselves."""
     file, small = folder / "model.onnx", folder / "model.int8.onnx"
     if not file.exists():
-        auto = transformers.AutoModelForImageClassification if "vit" in folder.name else transformers.AutoModel
+        pictures = folder.name in PICTURES
+        auto = transformers.AutoModelForImageClassification if pictures else transformers.AutoModel
         model = auto.from_pretrained(folder, attn_implementation="eager").eval()
-        if "vit" in folder.name:
+        if pictures:
             inputs, names, axes = (torch.randn(2, 3, 224, 224),), ["pixel_values"], {"pixel_values": {0: "B"}}
         else:
             ids = torch.randint(0, 1000, (2, 16))

@@ -65,10 +65,14 @@ class Contender:
         self.process.wait()
 
 
+def contenders_of(work, args):
+    return [(peer, dtype) for peer, dtype in work.contenders if not args.peers or peer in args.peers]
+
+
 def prepare(work, args):
     """Everything that a contender reads is there before any clock runs."""
     folder = checkpoints.checkpoint(args.folder / "models", work.network, args.minilm)
-    for peer, dtype in work.contenders:
+    for peer, dtype in contenders_of(work, args):
         if peer in ("onnxruntime", "openvino"):
             checkpoints.onnx_file(folder, dtype == "int8")
         if peer == "ctranslate2":
@@ -89,7 +93,7 @@ def measure(work, args):
     folder = prepare(work, args)
     request = work.write_inputs(args.folder)
     training = bool(work.request.get("train"))
-    contenders = [Contender(peer, dtype, folder, args, training) for peer, dtype in work.contenders if not args.peers or peer in args.peers]
+    contenders = [Contender(peer, dtype, folder, args, training) for peer, dtype in contenders_of(work, args)]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     record = {"work": work.name, "zoo_commit": commit, "threads": args.threads, "contenders": {}}
     times = {c.name: [] for c in contenders}

@@ -54,8 +54,10 @@ def all_works(sts_path):
         sentences = sts_b(sts_path)
         works.append(Work("BERT-base, 256 STS-B sentences", "bert", {}, pairs("zoo", "transformers", "onnxruntime", "zoo:int8", "onnxruntime:int8"), texts=sentences[:256], heavy=True))
         works.append(Work("MiniLM, STS-B test (2758 sentences)", "minilm", {}, pairs("zoo", "transformers", "onnxruntime", "openvino", "zoo:bfloat16", "zoo:int8", "onnxruntime:int8"), texts=sentences))
-    for batch in (1, 8):
-        works.append(Work(f"ViT-B/16 batch {batch}", "vit", {}, PICTURES, {"image": random.standard_normal((batch, 3, 224, 224), dtype=np.float32)}, heavy=batch > 1))
+    for title, network in (("ViT-B/16", "vit"), ("ResNet-50", "resnet"), ("Swin-T", "swin")):
+        for batch in (1, 8):
+            image = random.standard_normal((batch, 3, 224, 224), dtype=np.float32)
+            works.append(Work(f"{title} batch {batch}", network, {}, PICTURES, {"image": image}, heavy=batch > 1))
     for name, vocabulary in (("t5", 32000), ("bart", 50000)):
         for batch in (1, 8):
             tokens = random.integers(10, vocabulary, (batch, 128), dtype=np.int64)
