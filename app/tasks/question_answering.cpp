@@ -280,11 +280,14 @@ class AnswerMetrics : public Metrics {
 RunInputs asked_questions(const RunOptions& options) {
   std::vector<TextInput> inputs;
   const std::string context = options.options.value("pair", "");
-  if (!options.text.empty() || !context.empty()) {
+  auto files = options.inputs;
+  if (context.empty() && names_file(options.text)) {
+    files.insert(files.begin(), options.text);
+  } else if (!options.text.empty() || !context.empty()) {
     if (options.text.empty() || context.empty()) throw UsageError("--input is the question and --pair the text that holds its answer; both are needed");
     inputs.push_back({options.text, "argument", context, "0"});
   }
-  for (const auto& file : options.inputs) {
+  for (const auto& file : files) {
     for (auto& one : read_questions(file, "", options.options, 0, /*need_answers=*/false).all)
       inputs.push_back({std::move(one.question), std::move(one.source), std::move(one.context), std::move(one.id)});
   }

@@ -248,9 +248,12 @@ bool names_columns(const std::string& file, const Json& options) {
 class PairInputs {
  public:
   explicit PairInputs(const RunOptions& options) {
-    if (!options.text.empty()) argument_ = {options.text, "argument", options.options.value("pair", "")};
-    if (!options.text.empty() && argument_.pair.empty()) throw UsageError("similarity needs a second sentence: --input \"one\" --pair \"other\"");
-    for (const auto& file : options.inputs) {
+    auto files = options.inputs;
+    const std::string second = options.options.value("pair", "");
+    if (second.empty() && names_file(options.text)) files.insert(files.begin(), options.text);
+    else if (!options.text.empty()) argument_ = {options.text, "argument", second};
+    if (!argument_.text.empty() && second.empty()) throw UsageError("similarity needs a second sentence: --input \"one\" --pair \"other\"");
+    for (const auto& file : files) {
       data::TableOptions how = table_options(options.options, 0);
       if (how.header == data::TableOptions::Header::detect && names_columns(file, options.options)) how.header = data::TableOptions::Header::yes;
       tables_.push_back(std::make_unique<data::TableFile>(file, how));

@@ -58,9 +58,7 @@ RunInputs run_inputs(const RunOptions& options) {
   if (columns.empty()) return text_run_inputs(options);
   const auto comma = columns.find(',');
   if (comma == std::string::npos) throw UsageError("--columns is '" + columns + "'; expected text,pair");
-  RunOptions files = options;
-  files.text.clear();
-  return text_run_inputs(files, {columns.substr(0, comma), columns.substr(comma + 1)});
+  return text_run_inputs(options, {columns.substr(0, comma), columns.substr(comma + 1)});
 }
 
 bool reads_pairs(const RunOptions& options) {

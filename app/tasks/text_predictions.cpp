@@ -99,19 +99,9 @@ namespace text_predictions_detail {
 
 class StreamedInputs {
  public:
-  StreamedInputs(const RunOptions& options, const std::vector<std::string>& columns) : argument_(options.text), stream_(files_of(options), columns) {}
-
-  // The stream without --input, which is no file here.
-  static RunOptions files_of(RunOptions options) {
-    options.text.clear();
-    return options;
-  }
+  StreamedInputs(const RunOptions& options, const std::vector<std::string>& columns) : stream_(options, columns) {}
 
   bool next(TextInput& input) {
-    if (!argument_.empty()) {
-      input = {std::exchange(argument_, {}), "argument"};
-      return true;
-    }
     for (StreamedText text; stream_.next(text);) {
       if (!text.trouble.empty()) troubles_.add(text.source, text.trouble);
       const bool blank = text.text.find_first_not_of(" \t") == std::string::npos;
@@ -124,7 +114,6 @@ class StreamedInputs {
   }
 
  private:
-  std::string argument_;
   TextStream stream_;
   Troubles troubles_;
 };
@@ -134,7 +123,7 @@ class StreamedInputs {
 RunInputs text_run_inputs(const RunOptions& options, const std::vector<std::string>& columns) {
   namespace d = text_predictions_detail;
   const auto inputs = std::make_shared<d::StreamedInputs>(options, columns);
-  return {[inputs](TextInput& input) { return inputs->next(input); }, count_texts(d::StreamedInputs::files_of(options), columns)};
+  return {[inputs](TextInput& input) { return inputs->next(input); }, count_texts(options, columns)};
 }
 
 RunInputs held_run_inputs(std::vector<TextInput> inputs) {

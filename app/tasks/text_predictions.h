@@ -26,14 +26,14 @@ void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string
 
 // ---- runs of any length ----
 
-constexpr const char* kNoTexts = "no texts: give --input \"a sentence\", files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";
+constexpr const char* kNoTexts = "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";
 
 // What a run predicts on, one after the other.
 struct RunInputs {
   std::function<bool(TextInput&)> next;
   int64_t total = 0;  // 0: not known
 };
-// --input as it stands, then the texts of the inputs as TextStream reads them, blank lines left out. `columns`: two names: pairs of texts,
+// The texts of --input and the inputs as TextStream reads them, blank lines left out. `columns`: two names: pairs of texts,
 // from tables. Lines that cannot be read are told on the log and left out.
 RunInputs text_run_inputs(const RunOptions& options, const std::vector<std::string>& columns = {});
 RunInputs held_run_inputs(std::vector<TextInput> inputs);

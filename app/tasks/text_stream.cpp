@@ -209,6 +209,7 @@ TextStream::TextStream(const RunOptions& options, std::vector<std::string> colum
   else argument_ = options.text;
   for (const auto& input : options.inputs)
     for (auto& file : d::files_of(input)) inputs_.push_back(std::move(file));
+  if (!argument_.empty() && !columns_.empty()) throw UsageError("columns tell where pairs stand in tables; the second text of --input is --pair");
   if (!argument_.empty()) source_ = std::make_unique<d::Argument>(argument_);
 }
 

@@ -214,6 +214,21 @@ TEST_CASE("a document of more results than are held is printed piece by piece, o
   CHECK(count == 10050);
 }
 
+TEST_CASE("--input may name the file of a long run too", "[cli][predictions]") {
+  for (const char* task : {"text_classification", "token_classification", "question_answering", "similarity"}) {
+    INFO(task);
+    Predictor predictor(task);
+    predictor.write_inputs(5);
+    const auto named = zoo_program(predictor.run("--json"));
+    predictor.inputs = "--input " + predictor.inputs;
+    const auto given = zoo_program(predictor.run("--json"));
+    INFO(given.err);
+    REQUIRE(named.code == 0);
+    REQUIRE(given.code == 0);
+    CHECK(given.json() == named.json());
+  }
+}
+
 TEST_CASE("a run that fails before its first result leaves nothing; one that fails later keeps what is finished", "[cli][predictions]") {
   Predictor predictor("text_classification");
   predictor.write_inputs(1);
