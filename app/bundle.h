@@ -76,8 +76,8 @@ Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptio
 // off, weights packed. `packed` hears of every weight that has a packed copy now. Throws UsageError for a type that the device has not.
 void ready_for_inference(Model& model, at::Device device, const std::string& dtype, const std::function<void(const at::Tensor&)>& packed = {});
 
-// Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json, the tokenizer's
-// files copied. With a trained adapter, its two files stand in place of model.safetensors. Each file is
+// Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json; generation_config.json and the
+// tokenizer's files copied. With a trained adapter, its two files stand in place of model.safetensors. Each file is
 // written under a temporary name and renamed.
 void save_bundle(const Bundle& bundle, const std::filesystem::path& folder);
 

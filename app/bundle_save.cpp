@@ -67,6 +67,9 @@ void save_bundle(const Bundle& bundle, const fs::path& folder) {
     weights::write_file_atomically(folder / "preprocessor_config.json", bundle.preprocessor.dump(2) + "\n");
   }
   if (bundle.tokenizer) bundle_save_detail::copy_tokenizer(bundle.tokenizer_folder, folder);
+  // How texts are written belongs to the network: measured with it, a folder without it would give other texts.
+  const fs::path generation = bundle.folder / "generation_config.json";
+  if (!bundle.folder.empty() && on_disk(generation)) copy_file_atomically(generation, folder / "generation_config.json");
   if (!bundle.folder.empty() && bundle.task == "embedding") bundle_save_detail::copy_sentence_modules(bundle.folder, folder);
 }
 
