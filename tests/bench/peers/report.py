@@ -80,7 +80,7 @@ def write(path, records, args):
     text = HEAD
     text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
     text += "ONNX Runtime int8: dynamic, per channel. OpenVINO by its precision hint. transformers: eager, scaled dot-product attention.\n"
-    text += "Works that are not listed have not been measured. Not there yet: ResNet-50 and Swin-T (zoo has no such networks); iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
+    text += "Works that are not listed have not been measured. iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
     for record in records:
         text += table(record) if "contenders" in record else others(record)
     path.parent.mkdir(parents=True, exist_ok=True)
