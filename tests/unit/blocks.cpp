@@ -181,10 +181,14 @@ TEST_CASE("convolution with batch norm: packed as plain, with and without a resi
       const auto sum = layer->normalization(layer->convolution(x)) + residual;
       const auto with_residual = layer(x, residual);
       CHECK(at::allclose(with_residual, activation.empty() ? sum : zoo::activation(activation)(sum), 1e-4, 1e-5));
-      for (const auto& [precision, tolerance] : {std::pair{Precision::float32, 1e-5}, {Precision::bfloat16, 3e-2}, {Precision::int8, 3e-2}}) {
+      // As a whole, for int8's kernel, and so the error of a single number, depends on the processor; in float32 each number.
+      const auto share = [](const at::Tensor& here, const at::Tensor& wanted) { return (here - wanted).norm().item<double>() / wanted.norm().item<double>(); };
+      for (const auto& [precision, most] : {std::pair{Precision::float32, 1e-5}, {Precision::bfloat16, 0.02}, {Precision::int8, 0.05}}) {
         if (!layer->pack(precision)) continue;  // this processor has no better kernel
-        CHECK(at::allclose(layer(x), plain, 1e-4, tolerance));
-        CHECK(at::allclose(layer(x, residual), with_residual, 1e-4, tolerance));
+        CHECK(share(layer(x), plain) < most);
+        CHECK(share(layer(x, residual), with_residual) < most);
+        if (precision == Precision::float32) CHECK(at::allclose(layer(x), plain, 1e-4, 1e-5));
+        if (precision == Precision::float32) CHECK(at::allclose(layer(x, residual), with_residual, 1e-4, 1e-5));
         CHECK(layer(x).is_contiguous(at::MemoryFormat::ChannelsLast));
       }
     }
