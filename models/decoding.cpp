@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/blocks/attention.h"
+#include "models/blocks/gpu_rows.h"
 #include "models/blocks/row_kernels.h"
 
 namespace zoo {
@@ -118,9 +119,11 @@ void grow_fixed(Decoding& state, int64_t rows) {
 }
 
 Tensor attend_fixed(const Tensor& q, const Tensor& k, const Tensor& v, const Decoding& state, const Decoding::Layer& layer, const Tensor& bias, double scale) {
+  const Tensor mask = bias.defined() ? bias : state.visible;
+  const Newest newest{k, v, state.position, state.straight ? Tensor() : state.origin};
+  if (const Tensor y = gpu_attend(q, newest, layer.key, layer.value, mask, scale); y.defined()) return y;
   layer.key.index_copy_(2, state.position, k);
   layer.value.index_copy_(2, state.position, v);
-  const Tensor mask = bias.defined() ? bias : state.visible;
   if (state.straight) return attention(q, layer.key, layer.value, mask, 0.0, scale);
   const Tensor place = at::arange(state.capacity, state.origin.options()).unsqueeze(0);
   const auto gathered = [&](const Tensor& cache) { return cache.transpose(1, 2).index({state.origin, place}).transpose(1, 2); };
@@ -217,9 +220,9 @@ Tensor source_attention(const Tensor& q, const Decoding& state, size_t index, st
   const Decoding::Layer& layer = state.layers.at(index);
   const int64_t inputs = layer.source_key.size(0), heads = q.size(1), steps = q.size(2), width = q.size(3);
   const int64_t beams = q.size(0) / inputs;
-  if (decoding_detail::reads_source_in_place(q, layer, state.source_mask)) {
-    return decoding_detail::attend_source(q, layer, state.source_mask, scale.value_or(1.0 / std::sqrt(static_cast<double>(width))));
-  }
+  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(width)));
+  if (decoding_detail::reads_source_in_place(q, layer, state.source_mask)) return decoding_detail::attend_source(q, layer, state.source_mask, factor);
+  if (const Tensor y = gpu_attend(q, layer.source_key, layer.source_value, state.source_mask, factor); y.defined()) return y;
   if (beams == 1) return attention(q, layer.source_key, layer.source_value, state.source_mask, 0.0, scale);
   // The beams of one input become further queries to the one copy of its keys.
   const Tensor folded = q.reshape({inputs, beams, heads, steps, width}).transpose(1, 2).reshape({inputs, heads, beams * steps, width});

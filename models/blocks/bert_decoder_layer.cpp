@@ -15,7 +15,8 @@ Tensor BertDecoderLayerImpl::forward(Tensor x, const Tensor& mask, const Tensor&
 }
 
 Tensor BertDecoderLayerImpl::step(Tensor x, Decoding& state, size_t layer) {
-  x = attended(merge_heads(cached_attention(heads(self->query(x)), heads(self->key(x)), heads(self->value(x)), state, layer)), x);
+  const auto [q, k, v] = projections(self->query, self->key, self->value, x);
+  x = attended(merge_heads(cached_attention(heads(q), heads(k), heads(v), state, layer)), x);
   x = source_attended(merge_heads(source_attention(heads(source->query(x)), state, layer)), x);
   return feed_forward(x);
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "models/blocks/gpu_rows.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/onednn.h"
 
@@ -49,6 +50,7 @@ bool packed_takes(const Tensor& x, int64_t out, const Tensor& residual) {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   namespace d = linear_detail;
   const auto offset = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
+  if (const Tensor y = gpu_linear(x, weight, bias, Pointwise::none, Tensor()); y.defined()) return y;
   if (!onednn::preferred() || !d::float_on_cpu(x, weight)) return at::linear(x, weight, offset);
   if (!at::GradMode::is_enabled()) return onednn::linear(x, weight, bias);
   return d::Function::apply(x, weight, offset);
@@ -78,8 +80,18 @@ Tensor LinearLayer::forward(const Tensor& x) {
 }
 
 Tensor LinearLayer::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
-  if (!packed_ || !adapters().empty() || !packed_takes(x, outputs_first().size(0), residual)) return {};
-  return packed_->multiply(x, bias, after, residual);
+  if (!adapters().empty()) return {};
+  if (!packed_) return gpu_linear(x, outputs_first(), bias, after, residual);
+  return packed_takes(x, outputs_first().size(0), residual) ? packed_->multiply(x, bias, after, residual) : Tensor();
+}
+
+std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
+  std::array<LinearWeight, 3> weights;
+  for (size_t i = 0; i < 3; ++i) {
+    if (!layers[i]->adapters().empty()) return {};
+    weights[i] = {layers[i]->outputs_first(), layers[i]->bias};
+  }
+  return gpu_linear(x, weights);
 }
 
 Tensor LinearLayer::product(const Tensor& x, const Tensor& other) { return linear(x, other, Tensor()); }

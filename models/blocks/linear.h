@@ -5,6 +5,8 @@
 // at the same fp32 result, in training too. pack() makes the weight ready for inference (models/blocks/packed_weight.h): a second
 // copy of it, faster products, and with them what follows a product: activated(), added().
 #pragma once
+#include <array>
+
 #include "models/blocks/adaptable.h"
 #include "models/blocks/packed_weight.h"
 #include "models/trace.h"
@@ -17,8 +19,10 @@ class LinearLayer : public AdaptableLayer {
   Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
   // Prepares for inference: keeps a copy of the weight in the kernel's layout if that is faster here, else does nothing.
   bool pack(Precision precision = Precision::float32);  // whether there is a packed copy now
-  // after(forward(x)) + residual in one pass, or undefined where that is not possible: without a packed copy, with adapters, ...
+  // after(forward(x)) + residual in one pass, or undefined where that is not possible: with adapters, on a CPU without a packed copy, ...
   Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
+  // What three layers of one shape make of x in one pass, or all undefined (see gpu_rows.h).
+  static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x);
 
   Tensor product(const Tensor& x, const Tensor& other) override;
   Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;
@@ -70,6 +74,14 @@ template <class Layer>
 Tensor added(Layer& layer, const Tensor& x, const Tensor& residual) {
   const Tensor y = Trace::active() ? Tensor() : layer->fused(x, Pointwise::none, residual);
   return y.defined() ? y : residual + layer(x);
+}
+
+// Queries, keys and values of the same x.
+template <class Layer>
+std::array<Tensor, 3> projections(Layer& q, Layer& k, Layer& v, const Tensor& x) {
+  auto y = Trace::active() ? std::array<Tensor, 3>() : LinearLayer::together({q.get(), k.get(), v.get()}, x);
+  if (!y[0].defined()) y = {q(x), k(x), v(x)};
+  return y;
 }
 
 // "oneDNN" or "at::linear", and what packed weights use: what CPU float32 layers use here, for `zoo doctor` and `zoo bench`.

@@ -76,7 +76,8 @@ struct AttentionImpl : Module {
   }
   // The same, added to x, for the newest tokens [N, T, D]: of what their row has read, and of the source.
   Tensor step(const Tensor& x, Decoding& state, size_t layer) {
-    return added(out, merge_heads(cached_attention(heads(query(x)), heads(key(x)), heads(value(x)), state, layer)), x);
+    const auto [q, k, v] = projections(query, key, value, x);
+    return added(out, merge_heads(cached_attention(heads(q), heads(k), heads(v), state, layer)), x);
   }
   Tensor step_source(const Tensor& x, const Decoding& state, size_t layer) { return added(out, merge_heads(source_attention(heads(query(x)), state, layer)), x); }
   Tensor heads(const Tensor& x) const { return split_heads(x, count); }

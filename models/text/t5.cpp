@@ -93,7 +93,8 @@ struct AttentionImpl : Module {
   }
   // The same, added to `rest`, for the newest tokens [N, T, D]: of what their row has read, and of the source.
   Tensor step(const Tensor& rest, const Tensor& x, const Tensor& bias, Decoding& state, size_t layer) {
-    return added(o, merge_heads(cached_attention(heads(q(x)), heads(k(x)), heads(v(x)), state, layer, bias, 1.0)), rest);
+    const auto [queries, keys, values] = projections(q, k, v, x);
+    return added(o, merge_heads(cached_attention(heads(queries), heads(keys), heads(values), state, layer, bias, 1.0)), rest);
   }
   Tensor step_source(const Tensor& rest, const Tensor& x, const Decoding& state, size_t layer) {
     return added(o, merge_heads(source_attention(heads(q(x)), state, layer, 1.0)), rest);

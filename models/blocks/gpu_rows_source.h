@@ -1,0 +1,204 @@
+// The kernels of gpu_rows.cpp in CUDA C++, compiled at run time for one element type (TYPE 0: float32, 1: bfloat16, 2: float16).
+// Sums are float32 in an order that depends neither on the number of rows nor on the values.
+#pragma once
+
+namespace zoo::gpu_rows_detail {
+
+constexpr const char* kSource = R"cuda(
+#define INFINITY __int_as_float(0x7f800000)
+#if TYPE == 0
+typedef float T;
+constexpr int kVector = 4;  // elements of 16 bytes
+__device__ float widen(T x) { return x; }
+__device__ T narrow(float x) { return x; }
+__device__ void unpack(uint4 v, float* x) {
+  x[0] = __uint_as_float(v.x); x[1] = __uint_as_float(v.y); x[2] = __uint_as_float(v.z); x[3] = __uint_as_float(v.w);
+}
+#else
+typedef unsigned short T;
+constexpr int kVector = 8;
+#if TYPE == 1
+__device__ float widen(T x) { return __uint_as_float(static_cast<unsigned>(x) << 16); }
+__device__ T narrow(float x) {  // to the nearest, ties to even; NaN stays NaN
+  const unsigned bits = __float_as_uint(x);
+  return x != x ? 0x7fc0 : static_cast<T>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+#else
+__device__ float widen(T x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
+__device__ T narrow(float x) { T y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
+#endif
+__device__ void unpack(uint4 v, float* x) {
+  const unsigned words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    x[2 * i] = widen(static_cast<T>(words[i] & 0xffff));
+    x[2 * i + 1] = widen(static_cast<T>(words[i] >> 16));
+  }
+}
+#endif
+
+constexpr int kWarps = 8, kThreads = 32 * kWarps;
+
+__device__ float activated(float x, int after) {
+  switch (after) {
+    case 1: return fmaxf(x, 0.0f);
+    case 2: return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    case 3: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+    case 4: return x / (1.0f + expf(-1.702f * x));
+    case 5: return x / (1.0f + expf(-x));
+    case 6: return tanhf(x);
+  }
+  return x;
+}
+
+#ifdef ROWS
+struct Products {  // of one input with up to three weights of one shape
+  const T *weight[3], *bias[3];
+  T* y[3];
+};
+
+// y [ROWS, out] = after(x [ROWS, in] W^T + bias) + residual. `share` warps together make one output of every row; blockIdx.y is the weight.
+extern "C" __global__ void __launch_bounds__(kThreads) linear(const T* x, Products p, const T* residual, int in, int out, int share, int after) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = warp % share;
+  const int o = blockIdx.x * (kWarps / share) + warp / share;
+  float sum[ROWS] = {};
+  if (o < out) {
+    const uint4* weight = reinterpret_cast<const uint4*>(p.weight[blockIdx.y] + static_cast<long long>(o) * in);
+    const int vectors = in / kVector;
+#pragma unroll 4
+    for (int i = part * 32 + lane; i < vectors; i += share * 32) {
+      float a[kVector];
+      unpack(__ldg(weight + i), a);
+#pragma unroll
+      for (int row = 0; row < ROWS; ++row) {
+        float b[kVector];
+        unpack(__ldg(reinterpret_cast<const uint4*>(x + static_cast<long long>(row) * in) + i), b);
+#pragma unroll
+        for (int e = 0; e < kVector; ++e) sum[row] += a[e] * b[e];
+      }
+    }
+  }
+  __shared__ float parts[kWarps][ROWS];
+#pragma unroll
+  for (int row = 0; row < ROWS; ++row) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) sum[row] += __shfl_xor_sync(0xffffffff, sum[row], step);
+    if (lane == 0) parts[warp][row] = sum[row];
+  }
+  __syncthreads();
+  if (o >= out || part != 0 || lane >= ROWS) return;
+  float y = 0.0f;
+  for (int i = 0; i < share; ++i) y += parts[warp + i][lane];
+  const T* bias = p.bias[blockIdx.y];
+  const long long place = static_cast<long long>(lane) * out + o;
+  y = activated(bias ? y + widen(bias[o]) : y, after);
+  p.y[blockIdx.y][place] = narrow(residual ? y + widen(residual[place]) : y);
+}
+#endif
+
+#ifdef WIDTH
+struct Shape {
+  long long query_row, query_head, key_row, key_head, value_row, value_head, mask_row, mask_head, origin_row;  // strides
+  int heads, length, beams;
+  float scale;
+};
+
+__device__ float of_all(float x, bool largest) {  // the largest or the sum over the block's threads
+  __shared__ float of_warps[kWarps];
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) {
+    const float other = __shfl_xor_sync(0xffffffff, x, step);
+    x = largest ? fmaxf(x, other) : x + other;
+  }
+  __syncthreads();  // the last result has been read
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = x;
+  __syncthreads();
+  float y = of_warps[0];
+  for (int i = 1; i < kWarps; ++i) y = largest ? fmaxf(y, of_warps[i]) : y + of_warps[i];
+  return y;
+}
+
+// One query: block (head, row). keys and values [N, heads, length, WIDTH]. With a position the newest key and value enter there first,
+// and nothing beyond is read; without, all `length` of row / beams are. origin: in which row of the cache a position lies.
+extern "C" __global__ void __launch_bounds__(kThreads)
+attend(const T* query, const T* new_key, const T* new_value, T* keys, T* values, const T* mask, const long long* position, const long long* origin, T* out, Shape s) {
+  constexpr int kLanes = WIDTH / kVector, kKeys = kThreads / kLanes, kAhead = 4;  // lanes of a key, keys at a time, keys that are asked for together
+  extern __shared__ float scores[];
+  __shared__ float of_warps[kWarps][WIDTH];
+  const int head = blockIdx.x, row = blockIdx.y, lane = threadIdx.x % kLanes, own = threadIdx.x / kLanes;
+  const long long head_stride = static_cast<long long>(s.length) * WIDTH, row_stride = s.heads * head_stride;
+  const int last = position ? static_cast<int>(*position) : s.length - 1;
+  if (position) {
+    const long long place = row * row_stride + head * head_stride + static_cast<long long>(last) * WIDTH;
+    for (int i = threadIdx.x; i < WIDTH; i += kThreads) {
+      keys[place + i] = new_key[row * s.key_row + head * s.key_head + i];
+      values[place + i] = new_value[row * s.value_row + head * s.value_head + i];
+    }
+    __syncthreads();
+  }
+  const auto entry = [&](const T* cache, int j) {  // this thread's part of key or value j
+    const long long from = origin ? origin[row * s.origin_row + j] : row / s.beams;
+    return *reinterpret_cast<const uint4*>(cache + from * row_stride + head * head_stride + static_cast<long long>(j) * WIDTH + lane * kVector);
+  };
+  float q[kVector];
+#pragma unroll
+  for (int e = 0; e < kVector; ++e) q[e] = widen(query[row * s.query_row + head * s.query_head + lane * kVector + e]) * s.scale;
+
+  float largest = -INFINITY;
+  for (int first = 0; first <= last; first += kAhead * kKeys) {
+    uint4 loaded[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) loaded[a] = entry(keys, min(first + a * kKeys + own, last));
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const int j = first + a * kKeys + own;
+      float k[kVector], score = 0.0f;
+      unpack(loaded[a], k);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) score += q[e] * k[e];
+#pragma unroll
+      for (int step = kLanes / 2; step > 0; step /= 2) score += __shfl_xor_sync(0xffffffff, score, step);
+      if (j > last) continue;
+      if (mask) score += widen(mask[row / s.beams * s.mask_row + head * s.mask_head + j]);
+      largest = fmaxf(largest, score);
+      if (lane == 0) scores[j] = score;
+    }
+  }
+  largest = of_all(largest, true);
+  if (largest == -INFINITY) largest = 0.0f;  // nothing to be seen: zeros
+  float sum = 0.0f;
+  for (int j = threadIdx.x; j <= last; j += kThreads) sum += scores[j] = expf(scores[j] - largest);
+  sum = of_all(sum, false);
+
+  float mixed[kVector] = {};
+  for (int first = 0; first <= last; first += kAhead * kKeys) {
+    uint4 loaded[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) loaded[a] = entry(values, min(first + a * kKeys + own, last));
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const int j = first + a * kKeys + own;
+      const float weight = j <= last ? scores[j] : 0.0f;
+      float v[kVector];
+      unpack(loaded[a], v);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) mixed[e] += weight * v[e];
+    }
+  }
+#pragma unroll
+  for (int e = 0; e < kVector; ++e) {
+#pragma unroll
+    for (int step = kLanes; step < 32; step *= 2) mixed[e] += __shfl_xor_sync(0xffffffff, mixed[e], step);
+    if (threadIdx.x % 32 < kLanes) of_warps[threadIdx.x / 32][lane * kVector + e] = mixed[e];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < WIDTH; i += kThreads) {
+    float y = 0.0f;
+    for (int warp = 0; warp < kWarps; ++warp) y += of_warps[warp][i];
+    out[(static_cast<long long>(row) * s.heads + head) * WIDTH + i] = narrow(sum > 0.0f ? y / sum : 0.0f);
+  }
+}
+#endif
+)cuda";
+
+}  // namespace zoo::gpu_rows_detail
