@@ -309,10 +309,10 @@ const std::vector<std::string>& dtype_names() {
   return names;
 }
 
-void ready_for_inference(Model& model, at::Device device, const std::string& dtype, const std::function<void(const at::Tensor&)>& packed) {
+void ready_for_inference(Model& model, at::Device device, const std::string& dtype) {
   const auto types = bundle_detail::types_of(dtype, device, /*for_training=*/false);
   bundle_detail::place(model, device, types);
-  bundle_detail::prepare(model, types, packed);
+  bundle_detail::prepare(model, types, {});
 }
 
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options) {

@@ -1,7 +1,6 @@
 // Bundle: a network together with all that came beside it in its folder.
 #pragma once
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +54,7 @@ struct Bundle {
   weights::LoadReport report;
   std::vector<AttachedAdapter> adapters;
   at::Device device = at::kCPU;
+  int64_t workers = 0;               // batches side by side on a CPU (app/workers.h); 0: the task chooses
 };
 
 // The foreign layouts that a network's card declares.
@@ -73,8 +73,8 @@ bool holds_tokenizer(const std::filesystem::path& folder);
 Bundle load_bundle(const std::string& spec, at::Device device, const BundleOptions& options = {});
 
 // What load_bundle() does to a network for inference: type and place by `dtype` (one of dtype_names(); empty: as it is), eval mode, gradients
-// off, weights packed. `packed` hears of every weight that has a packed copy now. Throws UsageError for a type that the device has not.
-void ready_for_inference(Model& model, at::Device device, const std::string& dtype, const std::function<void(const at::Tensor&)>& packed = {});
+// off, weights packed. Throws UsageError for a type that the device has not.
+void ready_for_inference(Model& model, at::Device device, const std::string& dtype);
 
 // Writes the bundle as a Hugging Face folder: config.json, model.safetensors, preprocessor_config.json; generation_config.json and the
 // tokenizer's files copied. With a trained adapter, its two files stand in place of model.safetensors. Each file is

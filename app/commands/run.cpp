@@ -14,6 +14,7 @@ struct Options {
   std::vector<std::string> adapters;  // DIR or DIR:weight
   RunOptions run;
   std::string out;
+  int64_t workers = 0;
   bool allow_missing = false, allow_unexpected = false;
   // Flags that become entries of run.options: the name there and what the user gave.
   std::map<std::string, std::string> texts;
@@ -55,7 +56,9 @@ int run(Options& options, const Common& common) {
   wanted.allow_missing = options.allow_missing;
   wanted.allow_unexpected = options.allow_unexpected;
   if (!options.task.empty()) wanted.task = find_task(options.task).head();
+  if (options.workers > 1 && !common.resolved_device().is_cpu()) throw UsageError("--workers " + std::to_string(options.workers) + " is for a CPU; a GPU takes one batch after the other");
   Bundle bundle = load_bundle(options.spec, common.resolved_device(), wanted);
+  bundle.workers = options.workers;
   const Task& task = find_task(options.task.empty() ? bundle.task : options.task);
   if (run.resume && !task.resumes()) throw UsageError("--resume is for the tasks " + join(resuming_tasks()) + "; this is " + task.name());
   if (run.stream && task.name() != "seq2seq" && task.name() != "generate") {
@@ -106,6 +109,8 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--max-new-tokens", options->counts["max_new_tokens"], "seq2seq, generate: at most so many tokens")->check(CLI::Range(1, 1 << 20));
   command.add_option("--max-length", options->counts["max_length"], "cut texts to this many tokens")->check(CLI::Range(3, 1 << 20));
   command.add_option("--batch-size", options->run.batch_size, "inputs at once; 0: chosen by the task")->check(CLI::Range(0, 1 << 20));
+  command.add_option("--workers", options->workers, "texts on a CPU: so many batches side by side, each with its share of --threads; 0: as many as threads, for generation one")
+      ->check(CLI::Range(0, 1024));
   command.add_option("--dtype", options->dtype, "float32, bfloat16 or float16; on a CPU also int8, int8-weights, int4-weights, and these and bfloat16 are those of the linear layers alone");
   command.add_flag("--allow-missing", options->allow_missing, "tensors that the checkpoint lacks stay random");
   command.add_flag("--allow-unexpected", options->allow_unexpected, "tensors that the network does not know are ignored");

@@ -96,11 +96,12 @@ int run(const Options& options, const Common& common) {
     models.push_back(proof.json());
   }
   const int64_t failed = int64_t(proofs.size()) - verified;
+  const std::string dtype = options.dtype.empty() ? "float32" : options.dtype;
   if (common.json) {
-    print_json({{"verified", verified}, {"failed", failed}, {"device", device.str()}, {"dtype", options.dtype.empty() ? "float32" : options.dtype}, {"models", models}});
+    print_json({{"verified", verified}, {"failed", failed}, {"device", device.str()}, {"dtype", dtype}, {"models", models}});
   } else {
     print_table(proofs);
-    std::cout << verified << " verified, " << failed << " failed (" << (options.dtype.empty() ? "float32" : options.dtype) << " on " << device.str() << ", " << at::get_num_threads() << " threads)\n";
+    std::cout << verified << " verified, " << failed << " failed (" << dtype << " on " << device.str() << ", " << at::get_num_threads() << " threads)\n";
   }
   return failed == 0 ? 0 : 1;
 }

@@ -1,11 +1,13 @@
 #include "app/tasks/sentence_encoder.h"
 
 #include <algorithm>
+#include <mutex>
 #include <numeric>
 #include <unordered_map>
 
 #include "app/cli.h"
 #include "app/report/progress.h"
+#include "app/workers.h"
 #include "models/names.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/utf8.h"
@@ -332,21 +334,25 @@ at::Tensor encode_sentences(const Bundle& bundle, const SentenceSettings& settin
   std::optional<Progress> progress;
   if (!title.empty()) progress.emplace(title, count, "texts");
   at::Tensor vectors;
+  std::mutex mutex;  // of the vectors and the progress
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     std::vector<std::string> chunk;
     for (int64_t i = begin; i < std::min(begin + kChunk, count); ++i) chunk.push_back(prepare_sentence(texts[first[i]], settings));
     const auto encodings = encode_texts(tokenizer, chunk, {}, settings.max_length);
     std::vector<int64_t> lengths;
     for (const auto& encoding : encodings) lengths.push_back(int64_t(encoding.ids.size()));
-    for (const auto& rows : batches_by_length(lengths, budget_for(bundle, batch_size))) {
+    const auto batches = batches_by_length(lengths, budget_for(bundle, batch_size));
+    side_by_side(workers_for(bundle.workers, bundle.device.is_cpu()), static_cast<int64_t>(batches.size()), [&](int64_t number) {
+      const auto& rows = batches[static_cast<size_t>(number)];
       std::vector<const tokenizers::Encoding*> chosen;
       for (const int64_t row : rows) chosen.push_back(&encodings[row]);
       const auto inputs = to_device(pad_encodings(chosen, pad_id), bundle.device);
       const auto found = sentence_vectors(*bundle.model, inputs, settings).cpu();
+      const std::lock_guard lock(mutex);
       if (!vectors.defined()) vectors = at::empty({count, found.size(1)}, at::kFloat);
       vectors.index_copy_(0, at::tensor(rows, at::kLong) + begin, found);
       if (progress) progress->add(int64_t(rows.size()));
-    }
+    });
   }
   if (!vectors.defined() || count == int64_t(texts.size())) return vectors;
   return vectors.index_select(0, at::tensor(place, at::kLong));

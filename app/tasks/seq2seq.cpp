@@ -105,16 +105,36 @@ void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& 
     spdlog::warn("{} of {} texts were cut at {} tokens before their end (option max_new_tokens)", unfinished, answers.size(), how.max_new_tokens);
 }
 
+// Option "copy_targets": every target once more, as its own source: copied monolingual data (Currey, Miceli Barone & Heafield, WMT 2017). What source
+// and target have in common, names above all, is then learnt to be copied long before it would be from the pairs alone.
+void copy_targets(TextPairs& pairs, const Json& options) {
+  const auto wanted = options.find("copy_targets");
+  if (wanted == options.end()) return;
+  if (!wanted->is_boolean()) throw UsageError("copy_targets is " + wanted->dump().substr(0, 80) + "; expected true or false");
+  if (!wanted->get<bool>()) return;
+  if (pairs.in_file.size() > 0) throw UsageError("copy_targets needs the pairs in memory, and " + pairs.file + " is above stream_above_mb");
+  std::vector<std::string> copies = pairs.targets;
+  std::erase(copies, "");
+  pairs.sources.insert(pairs.sources.end(), copies.begin(), copies.end());
+  pairs.targets.insert(pairs.targets.end(), copies.begin(), copies.end());
+}
+
 class Seq2Seq : public Task {
  public:
   std::string name() const override { return "seq2seq"; }
-  std::vector<std::string> option_names() const override { return pair_option_names(); }
+  std::vector<std::string> option_names() const override {
+    auto names = pair_option_names();
+    names.emplace_back("copy_targets");
+    return names;
+  }
   std::string primary_metric() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
 
   std::unique_ptr<Dataset> open(const std::filesystem::path& data, const Bundle& bundle, const DataOptions& options) const override {
     text_metrics(options.options);  // a wrong name is told before the data is read
-    return std::make_unique<Pairs>(bundle, read_text_pairs(data, options.split, options.options, options.limit), options.options);
+    TextPairs pairs = read_text_pairs(data, options.split, options.options, options.limit);
+    if (options.training) copy_targets(pairs, options.options);
+    return std::make_unique<Pairs>(bundle, std::move(pairs), options.options);
   }
   std::vector<std::string> training_texts(const std::filesystem::path& data, const DataOptions& options) const override {
     TextPairs pairs = read_text_pairs(data, options.split, options.options, options.limit);

@@ -277,7 +277,7 @@ std::vector<TextInput> read_text_inputs(const RunOptions& options) {
   else if (!options.text.empty()) texts.push_back({options.text, "argument"});
   for (const auto& input : options.inputs) text_inputs_detail::add_path(input, options.options, texts);
   if (texts.empty())
-    throw UsageError("no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+    throw UsageError(kNoTexts);
   return texts;
 }
 

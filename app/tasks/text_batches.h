@@ -79,6 +79,9 @@ struct BatchBudget {
 // estimate of the time left errs on the safe side. Ties keep their order.
 std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> lengths, const BatchBudget& budget);
 
+// What a `zoo run` without inputs is told.
+constexpr const char* kNoTexts = "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";
+
 // One text to predict on and where it came from: "a.txt:3", "argument", "standard input:1", "rows.csv:7".
 struct TextInput {
   std::string text, source;

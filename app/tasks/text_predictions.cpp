@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 
@@ -13,6 +14,7 @@
 #include "app/report/progress.h"
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_stream.h"
+#include "app/workers.h"
 #include "data/csv.h"
 
 namespace zoo::app {
@@ -59,18 +61,22 @@ void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::fun
   if (batch_size > 0) budget.rows = batch_size;
   std::optional<Progress> progress;
   if (!done && lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
-  for (const auto& batch : batches_by_length(lengths, budget)) {
+  const auto batches = batches_by_length(lengths, budget);
+  std::mutex mutex;  // of whatever takes the results
+  side_by_side(workers_for(bundle.workers, bundle.device.is_cpu()), static_cast<int64_t>(batches.size()), [&](int64_t number) {
+    const auto& batch = batches[static_cast<size_t>(number)];
     const Tensors outputs = bundle.model->forward(to_device(pad(batch), bundle.device));
     const auto found = outputs.find(name);
     if (found == outputs.end())
       throw UsageError(bundle.spec + ": the network gives no " + name +
                        "; it was loaded without the head for this task");
     const at::Tensor rows = found->second.to(at::kCPU, at::kFloat);
+    const std::lock_guard lock(mutex);
     for (size_t i = 0; i < batch.size(); ++i)
       visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
     if (progress) progress->add(static_cast<int64_t>(batch.size()));
     if (done) done(static_cast<int64_t>(batch.size()));
-  }
+  });
 }
 
 }  // namespace text_predictions_detail

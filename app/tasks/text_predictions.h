@@ -26,8 +26,6 @@ void predict_rows(Bundle& bundle, const EncodedTexts& encoded, const std::string
 
 // ---- runs of any length ----
 
-constexpr const char* kNoTexts = "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";
-
 // What a run predicts on, one after the other.
 struct RunInputs {
   std::function<bool(TextInput&)> next;

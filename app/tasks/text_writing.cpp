@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iostream>
 #include <limits>
+#include <mutex>
 #include <optional>
 
 #include "app/cli.h"
@@ -17,6 +18,7 @@
 #include "app/tasks/row_output.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_stream.h"
+#include "app/workers.h"
 #include "data/plain_lines.h"
 #include "models/names.h"
 
@@ -220,7 +222,7 @@ class BatchRun {
     run.window = rows_ == 1 ? 1 : rows_ * kWindowBatches;
     run.next = [this](TextInput& input) { return next(input); };
     run.predict = [this](const auto& window, int64_t first, const auto& stop, const auto& done) { return write_window(window, first, stop, done); };
-    Json document = run_rows(options_, run, "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input");
+    Json document = run_rows(options_, run, kNoTexts);
     troubles_.close();
     if (cut_ > 0) spdlog::warn("{} of {} texts are longer than {} tokens and were cut there (option max_length)", cut_, written_, limit_);
     return document;
@@ -252,13 +254,28 @@ class BatchRun {
     }
     if (continues_) leave_out_long_prompts(window, first, encodings);
     std::vector<Json> answers(texts.size());
-    for (const auto& batch : batches_of(encodings, rows_, continues_)) {
-      if (stop()) return std::nullopt;
-      printer_.begin(how_.prefix);
-      write_batch(bundle_, write_, how_, encodings, batch, first, answers);
+    const auto batches = batches_of(encodings, rows_, continues_);
+    const int64_t workers = options_.stream ? 1 : std::max<int64_t>(1, bundle_.workers);
+    std::mutex mutex;  // of what is told while the batches are written
+    bool stopped = false;
+    side_by_side(workers, static_cast<int64_t>(batches.size()), [&](int64_t number) {
+      const auto& batch = batches[static_cast<size_t>(number)];
+      {
+        const std::lock_guard lock(mutex);
+        if (stopped = stopped || stop(); stopped) return;
+      }
+      if (options_.stream) printer_.begin(how_.prefix);
+      if (workers == 1) {
+        write_batch(bundle_, write_, how_, encodings, batch, first, answers);
+      } else {
+        Generator own(*bundle_.model);
+        write_batch(bundle_, own, how_, encodings, batch, first, answers);
+      }
       if (options_.stream) printer_.end();
+      const std::lock_guard lock(mutex);
       done(static_cast<int64_t>(batch.size()));
-    }
+    });
+    if (stopped) return std::nullopt;
     written_ += static_cast<int64_t>(window.size());
     std::vector<OutputRow> rows;
     for (size_t i = 0; i < window.size(); ++i) {

@@ -2,7 +2,7 @@
 
 #ifdef ZOO_CUDA_KERNELS
 #include <ATen/autocast_mode.h>
-#include <c10/cuda/CUDAGuard.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda.h>
 #include <dlfcn.h>
@@ -34,7 +34,7 @@ struct Libraries {
   int (*destroy)(Program*) = nullptr;
   decltype(&cuModuleLoadData) load = nullptr;
   decltype(&cuModuleGetFunction) function = nullptr;
-  decltype(&cuLaunchKernel) launch = nullptr;
+  decltype(&cuLaunchKernelEx) launch = nullptr;
   decltype(&cuDeviceGetAttribute) attribute = nullptr;
   bool found = false;
 
@@ -46,7 +46,7 @@ struct Libraries {
       return pointer != nullptr;
     };
     found = find(create, "nvrtcCreateProgram") && find(compile, "nvrtcCompileProgram") && find(ptx_size, "nvrtcGetPTXSize") && find(ptx, "nvrtcGetPTX") &&
-            find(destroy, "nvrtcDestroyProgram") && find(load, "cuModuleLoadData") && find(function, "cuModuleGetFunction") && find(launch, "cuLaunchKernel") &&
+            find(destroy, "nvrtcDestroyProgram") && find(load, "cuModuleLoadData") && find(function, "cuModuleGetFunction") && find(launch, "cuLaunchKernelEx") &&
             find(attribute, "cuDeviceGetAttribute");
   }
 };
@@ -92,10 +92,32 @@ CUfunction kernel(const char* name, const char* what, int64_t number, at::Scalar
   return place->second;
 }
 
+bool begins_early(c10::DeviceIndex device) {
+  static const std::vector<char> early = [] {
+    std::vector<char> all(64, 0);
+    for (int i = 0; i < 64; ++i) {
+      int major = 0;
+      all[static_cast<size_t>(i)] = libraries().attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, i) == CUDA_SUCCESS && major >= 9;
+    }
+    return all;
+  }();
+  return device < 64 && early[static_cast<size_t>(device)];
+}
+
 void launch(CUfunction function, std::array<int64_t, 2> blocks, int64_t shared_bytes, void** arguments, c10::DeviceIndex device) {
-  const auto stream = c10::cuda::getCurrentCUDAStream(device).stream();
-  const CUresult error = libraries().launch(function, static_cast<unsigned>(blocks[0]), static_cast<unsigned>(blocks[1]), 1, 32 * kWarps, 1, 1,
-                                            static_cast<unsigned>(shared_bytes), stream, arguments, nullptr);
+  CUlaunchAttribute early{};  // the kernel may begin before the one in front of it ends: it waits itself
+  early.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  early.value.programmaticStreamSerializationAllowed = 1;
+  CUlaunchConfig config{};
+  config.gridDimX = static_cast<unsigned>(blocks[0]);
+  config.gridDimY = static_cast<unsigned>(blocks[1]);
+  config.gridDimZ = config.blockDimY = config.blockDimZ = 1;
+  config.blockDimX = 32 * kWarps;
+  config.sharedMemBytes = static_cast<unsigned>(shared_bytes);
+  config.hStream = c10::cuda::getCurrentCUDAStream(device).stream();
+  config.attrs = &early;
+  config.numAttrs = begins_early(device) ? 1 : 0;
+  const CUresult error = libraries().launch(&config, function, arguments, nullptr);
   TORCH_CHECK(error == CUDA_SUCCESS, "a kernel could not be started on the GPU: CUDA's error ", static_cast<int>(error));
 }
 
@@ -124,7 +146,7 @@ struct Products {
 // The first `count` of three; what is written is undefined where the kernel cannot be made.
 std::array<Tensor, 3> products(const Tensor& x, const std::array<LinearWeight, 3>& weights, int64_t count, Pointwise after, const Tensor& residual) {
   const int64_t in = x.size(-1), rows = x.numel() / in, out = weights[0].weight.size(0), bytes = in * x.element_size();
-  const c10::cuda::CUDAGuard guard(x.device());
+  const c10::DeviceGuard guard(x.device());
   const CUfunction function = kernel("linear", "ROWS", rows, x.scalar_type(), x.device().index());
   if (!function) return {};
   // More warps for an output while each would read more than three times 512 bytes and the GPU has room for them.
@@ -153,6 +175,7 @@ struct Shape {  // as in the kernel
   float scale;
 };
 
+bool aligned_rows(const Tensor& t) { return aligned(t) && t.stride(0) * t.element_size() % 16 == 0 && t.stride(1) * t.element_size() % 16 == 0; }
 bool one_query(const Tensor& t) { return t.dim() == 4 && t.size(2) == 1 && t.stride(3) == 1; }
 
 Tensor attend(const Tensor& q, const Newest* newest, const Tensor& keys, const Tensor& values, const Tensor& mask, double scale) {
@@ -164,8 +187,10 @@ Tensor attend(const Tensor& q, const Newest* newest, const Tensor& keys, const T
   if (mask.defined() && !(fits(mask) && mask.stride(3) == 1 && mask.size(3) == length && mask.size(2) == 1 && (mask.size(0) == 1 || mask.size(0) == copies) &&
                           (mask.size(1) == 1 || mask.size(1) == heads)))
     return {};
-  if (newest && !(fits(newest->key) && fits(newest->value) && one_query(newest->key) && one_query(newest->value) && rows == copies)) return {};
-  const c10::cuda::CUDAGuard guard(q.device());
+  if (newest && !(fits(newest->key) && fits(newest->value) && one_query(newest->key) && one_query(newest->value) && aligned_rows(newest->key) && aligned_rows(newest->value) &&
+                  rows == copies))
+    return {};
+  const c10::DeviceGuard guard(q.device());
   const CUfunction function = kernel("attend", "WIDTH", width, q.scalar_type(), q.device().index());
   if (!function) return {};
 
@@ -202,6 +227,24 @@ std::array<at::Tensor, 3> gpu_linear(const at::Tensor& x, const std::array<Linea
   return d::products(x, weights, 3, Pointwise::none, {});
 }
 
+at::Tensor gpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  namespace d = gpu_rows_detail;
+  const int64_t width = weight.numel();
+  if (!d::possible(x) || x.numel() == 0 || x.size(-1) != width || x.numel() / width > d::kMostRows || width * x.element_size() % 16 != 0) return {};
+  if (!d::alike(x, x) || !d::alike(weight, x) || !d::aligned(x) || !d::aligned(weight)) return {};
+  const c10::DeviceGuard guard(x.device());
+  const CUfunction function = d::kernel("rms_norm", "NORM", 1, x.scalar_type(), x.device().index());
+  if (!function) return {};
+  const at::Tensor y = at::empty_like(x);
+  const void *from = x.const_data_ptr(), *gains = weight.const_data_ptr();
+  void* to = y.mutable_data_ptr();
+  int numbers = static_cast<int>(width);
+  float epsilon = static_cast<float>(eps);
+  void* arguments[] = {&from, &gains, &to, &numbers, &epsilon};
+  d::launch(function, {x.numel() / width, 1}, 0, arguments, x.device().index());
+  return y;
+}
+
 at::Tensor gpu_attend(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values, const at::Tensor& mask, double scale) {
   return gpu_rows_detail::attend(q, nullptr, keys, values, mask, scale);
 }
@@ -217,6 +260,7 @@ at::Tensor gpu_attend(const at::Tensor& q, const Newest& newest, const at::Tenso
 namespace zoo {
 at::Tensor gpu_linear(const at::Tensor&, const at::Tensor&, const at::Tensor&, Pointwise, const at::Tensor&) { return {}; }
 std::array<at::Tensor, 3> gpu_linear(const at::Tensor&, const std::array<LinearWeight, 3>&) { return {}; }
+at::Tensor gpu_rms_norm(const at::Tensor&, const at::Tensor&, double) { return {}; }
 at::Tensor gpu_attend(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
 at::Tensor gpu_attend(const at::Tensor&, const Newest&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
 }  // namespace zoo

@@ -1,4 +1,4 @@
-// What single tokens are made of on a GPU, in kernels of our own: products of few rows and attention of one query. There a step's time is
+// What single tokens are made of on a GPU, in kernels of our own: products of few rows, RMS norms and attention of one query. There a step's time is
 // not arithmetic but the number of kernels and how much of the GPU each keeps busy (docs/performance.md).
 //
 // All functions give an undefined tensor where the kernels do not apply (on a CPU, while gradients are wanted, under autocast, for other types or
@@ -21,6 +21,9 @@ struct LinearWeight {
   at::Tensor weight, bias;
 };
 std::array<at::Tensor, 3> gpu_linear(const at::Tensor& x, const std::array<LinearWeight, 3>& weights);
+
+// x / sqrt(mean x^2 + eps) * weight over the last axis, for at most 8 rows.
+at::Tensor gpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 // softmax(scale q K^T + mask) V of one query a row: q [rows, heads, 1, d] -> the same. keys and values [N, heads, S, d], dense; rows are N times
 // so many beams that read one copy. mask [1 or N, 1 or heads, 1, S], added to the scores, or undefined.

@@ -51,59 +51,21 @@ __device__ float activated(float x, int after) {
   return x;
 }
 
-#ifdef ROWS
-struct Products {  // of one input with up to three weights of one shape
-  const T *weight[3], *bias[3];
-  T* y[3];
-};
-
-// y [ROWS, out] = after(x [ROWS, in] W^T + bias) + residual. `share` warps together make one output of every row; blockIdx.y is the weight.
-extern "C" __global__ void __launch_bounds__(kThreads) linear(const T* x, Products p, const T* residual, int in, int out, int share, int after) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = warp % share;
-  const int o = blockIdx.x * (kWarps / share) + warp / share;
-  float sum[ROWS] = {};
-  if (o < out) {
-    const uint4* weight = reinterpret_cast<const uint4*>(p.weight[blockIdx.y] + static_cast<long long>(o) * in);
-    const int vectors = in / kVector;
-#pragma unroll 4
-    for (int i = part * 32 + lane; i < vectors; i += share * 32) {
-      float a[kVector];
-      unpack(__ldg(weight + i), a);
-#pragma unroll
-      for (int row = 0; row < ROWS; ++row) {
-        float b[kVector];
-        unpack(__ldg(reinterpret_cast<const uint4*>(x + static_cast<long long>(row) * in) + i), b);
-#pragma unroll
-        for (int e = 0; e < kVector; ++e) sum[row] += a[e] * b[e];
-      }
-    }
-  }
-  __shared__ float parts[kWarps][ROWS];
-#pragma unroll
-  for (int row = 0; row < ROWS; ++row) {
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) sum[row] += __shfl_xor_sync(0xffffffff, sum[row], step);
-    if (lane == 0) parts[warp][row] = sum[row];
-  }
-  __syncthreads();
-  if (o >= out || part != 0 || lane >= ROWS) return;
-  float y = 0.0f;
-  for (int i = 0; i < share; ++i) y += parts[warp + i][lane];
-  const T* bias = p.bias[blockIdx.y];
-  const long long place = static_cast<long long>(lane) * out + o;
-  y = activated(bias ? y + widen(bias[o]) : y, after);
-  p.y[blockIdx.y][place] = narrow(residual ? y + widen(residual[place]) : y);
-}
+// Where the processor can (sm_90), a kernel begins while the one before it on the stream still runs, and reads what no kernel writes, the weights;
+// wait_for_others() holds until all before it are done.
+__device__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
 #endif
+}
+__device__ void wait_for_others() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
-#ifdef WIDTH
-struct Shape {
-  long long query_row, query_head, key_row, key_head, value_row, value_head, mask_row, mask_head, origin_row;  // strides
-  int heads, length, beams;
-  float scale;
-};
-
-__device__ float of_all(float x, bool largest) {  // the largest or the sum over the block's threads
+// The largest or the sum over the block's threads.
+__device__ float of_all(float x, bool largest) {
   __shared__ float of_warps[kWarps];
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
@@ -118,42 +80,150 @@ __device__ float of_all(float x, bool largest) {  // the largest or the sum over
   return y;
 }
 
-// One query: block (head, row). keys and values [N, heads, length, WIDTH]. With a position the newest key and value enter there first,
+#ifdef ROWS
+struct Products {  // of one input with up to three weights of one shape
+  const T *weight[3], *bias[3];
+  T* y[3];
+};
+
+// y [ROWS, out] = after(x [ROWS, in] W^T + bias) + residual. `share` warps together make one output of every row; blockIdx.y is the weight.
+extern "C" __global__ void __launch_bounds__(kThreads) linear(const T* x, const __grid_constant__ Products p, const T* residual, int in, int out, int share, int after) {
+  constexpr int kAhead = 4;  // parts of a weight that are asked for together
+  let_next_begin();
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = warp % share;
+  const int o = blockIdx.x * (kWarps / share) + warp / share;
+  const int vectors = o < out ? in / kVector : 0, stride = share * 32;
+  const uint4* weight = reinterpret_cast<const uint4*>(p.weight[blockIdx.y] + static_cast<long long>(o) * in);
+  const bool writes = o < out && part == 0 && lane < ROWS;  // this lane's row of the output
+  const long long place = static_cast<long long>(lane) * out + o;
+  uint4 w[kAhead];
+  int first = part * 32 + lane;
+#pragma unroll
+  for (int a = 0; a < kAhead; ++a) {
+    if (first + a * stride < vectors) w[a] = __ldg(weight + first + a * stride);
+  }
+  const T* bias = p.bias[blockIdx.y];
+  const float offset = bias && writes ? widen(bias[o]) : 0.0f;
+  wait_for_others();
+  const float added = residual && writes ? widen(residual[place]) : 0.0f;
+  float sum[ROWS] = {};
+  while (first < vectors) {
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const int i = first + a * stride;
+      if (i >= vectors) break;
+      float k[kVector];
+      unpack(w[a], k);
+#pragma unroll
+      for (int row = 0; row < ROWS; ++row) {
+        float v[kVector];
+        unpack(reinterpret_cast<const uint4*>(x + static_cast<long long>(row) * in)[i], v);
+#pragma unroll
+        for (int e = 0; e < kVector; ++e) sum[row] += k[e] * v[e];
+      }
+    }
+    first += kAhead * stride;
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      if (first + a * stride < vectors) w[a] = __ldg(weight + first + a * stride);
+    }
+  }
+  __shared__ float parts[kWarps][ROWS];
+#pragma unroll
+  for (int row = 0; row < ROWS; ++row) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) sum[row] += __shfl_xor_sync(0xffffffff, sum[row], step);
+    if (lane == 0) parts[warp][row] = sum[row];
+  }
+  __syncthreads();
+  if (!writes) return;
+  float y = offset;
+  for (int i = 0; i < share; ++i) y += parts[warp + i][lane];
+  p.y[blockIdx.y][place] = narrow(activated(y, after) + added);
+}
+#endif
+
+#ifdef NORM
+// y = x / sqrt(mean x^2 + eps) * weight, a block for a row of `width` numbers.
+extern "C" __global__ void __launch_bounds__(kThreads) rms_norm(const T* x, const T* weight, T* y, int width, float eps) {
+  constexpr int kHeld = 2;  // parts of the weight that a thread keeps in registers
+  let_next_begin();
+  const uint4* gains = reinterpret_cast<const uint4*>(weight);
+  const int vectors = width / kVector;
+  uint4 held[kHeld];
+#pragma unroll
+  for (int a = 0; a < kHeld; ++a) {
+    if (threadIdx.x + a * kThreads < vectors) held[a] = __ldg(gains + threadIdx.x + a * kThreads);
+  }
+  wait_for_others();
+  const uint4* row = reinterpret_cast<const uint4*>(x + static_cast<long long>(blockIdx.x) * width);
+  float sum = 0.0f;
+  for (int i = threadIdx.x; i < vectors; i += kThreads) {
+    float v[kVector];
+    unpack(row[i], v);
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) sum += v[e] * v[e];
+  }
+  const float factor = rsqrtf(of_all(sum, false) / width + eps);
+  int a = 0;
+  for (int i = threadIdx.x; i < vectors; i += kThreads, ++a) {
+    float v[kVector], gain[kVector];
+    unpack(row[i], v);
+    unpack(a == 0 ? held[0] : a == 1 ? held[1] : __ldg(gains + i), gain);
+    T* to = y + static_cast<long long>(blockIdx.x) * width + i * kVector;
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) to[e] = narrow(v[e] * factor * gain[e]);
+  }
+}
+#endif
+
+#ifdef WIDTH
+struct Shape {
+  long long query_row, query_head, key_row, key_head, value_row, value_head, mask_row, mask_head, origin_row;  // strides
+  int heads, length, beams;
+  float scale;
+};
+
+// One query: block (head, row). keys and values [N, heads, length, WIDTH]. With a position the newest key and value enter there,
 // and nothing beyond is read; without, all `length` of row / beams are. origin: in which row of the cache a position lies.
 extern "C" __global__ void __launch_bounds__(kThreads)
 attend(const T* query, const T* new_key, const T* new_value, T* keys, T* values, const T* mask, const long long* position, const long long* origin, T* out, Shape s) {
-  constexpr int kLanes = WIDTH / kVector, kKeys = kThreads / kLanes, kAhead = 4;  // lanes of a key, keys at a time, keys that are asked for together
+  constexpr int kLanes = WIDTH / kVector, kKeys = kThreads / kLanes, kAhead = kVector == 4 ? 8 : 4;  // lanes of a key, keys at a time, keys that are asked for together
   extern __shared__ float scores[];
   __shared__ float of_warps[kWarps][WIDTH];
+  let_next_begin();
   const int head = blockIdx.x, row = blockIdx.y, lane = threadIdx.x % kLanes, own = threadIdx.x / kLanes;
   const long long head_stride = static_cast<long long>(s.length) * WIDTH, row_stride = s.heads * head_stride;
+  wait_for_others();
   const int last = position ? static_cast<int>(*position) : s.length - 1;
-  if (position) {
-    const long long place = row * row_stride + head * head_stride + static_cast<long long>(last) * WIDTH;
-    for (int i = threadIdx.x; i < WIDTH; i += kThreads) {
-      keys[place + i] = new_key[row * s.key_row + head * s.key_head + i];
-      values[place + i] = new_value[row * s.value_row + head * s.value_head + i];
-    }
-    __syncthreads();
-  }
-  const auto entry = [&](const T* cache, int j) {  // this thread's part of key or value j
+  // This thread's part of key or value j; the newest comes from where it was computed.
+  const auto entry = [&](const T* cache, const T* newest, int j) {
+    if (position && j == last) return *reinterpret_cast<const uint4*>(newest + lane * kVector);
     const long long from = origin ? origin[row * s.origin_row + j] : row / s.beams;
     return *reinterpret_cast<const uint4*>(cache + from * row_stride + head * head_stride + static_cast<long long>(j) * WIDTH + lane * kVector);
   };
+  const T *own_key = new_key + row * s.key_row + head * s.key_head, *own_value = new_value + row * s.value_row + head * s.value_head;
+  uint4 some_keys[kAhead], some_values[kAhead];
+#pragma unroll
+  for (int a = 0; a < kAhead; ++a) some_keys[a] = entry(keys, own_key, min(a * kKeys + own, last));
+#pragma unroll
+  for (int a = 0; a < kAhead; ++a) some_values[a] = entry(values, own_value, min(a * kKeys + own, last));
+  if (position && own == 0) {
+    const long long place = row * row_stride + head * head_stride + static_cast<long long>(last) * WIDTH + lane * kVector;
+    *reinterpret_cast<uint4*>(keys + place) = *reinterpret_cast<const uint4*>(own_key + lane * kVector);
+    *reinterpret_cast<uint4*>(values + place) = *reinterpret_cast<const uint4*>(own_value + lane * kVector);
+  }
   float q[kVector];
 #pragma unroll
   for (int e = 0; e < kVector; ++e) q[e] = widen(query[row * s.query_row + head * s.query_head + lane * kVector + e]) * s.scale;
 
   float largest = -INFINITY;
   for (int first = 0; first <= last; first += kAhead * kKeys) {
-    uint4 loaded[kAhead];
-#pragma unroll
-    for (int a = 0; a < kAhead; ++a) loaded[a] = entry(keys, min(first + a * kKeys + own, last));
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const int j = first + a * kKeys + own;
       float k[kVector], score = 0.0f;
-      unpack(loaded[a], k);
+      unpack(some_keys[a], k);
 #pragma unroll
       for (int e = 0; e < kVector; ++e) score += q[e] * k[e];
 #pragma unroll
@@ -163,6 +233,9 @@ attend(const T* query, const T* new_key, const T* new_value, T* keys, T* values,
       largest = fmaxf(largest, score);
       if (lane == 0) scores[j] = score;
     }
+    if (first + kAhead * kKeys > last) break;
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) some_keys[a] = entry(keys, own_key, min(first + (kAhead + a) * kKeys + own, last));
   }
   largest = of_all(largest, true);
   if (largest == -INFINITY) largest = 0.0f;  // nothing to be seen: zeros
@@ -172,18 +245,18 @@ attend(const T* query, const T* new_key, const T* new_value, T* keys, T* values,
 
   float mixed[kVector] = {};
   for (int first = 0; first <= last; first += kAhead * kKeys) {
-    uint4 loaded[kAhead];
-#pragma unroll
-    for (int a = 0; a < kAhead; ++a) loaded[a] = entry(values, min(first + a * kKeys + own, last));
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const int j = first + a * kKeys + own;
       const float weight = j <= last ? scores[j] : 0.0f;
       float v[kVector];
-      unpack(loaded[a], v);
+      unpack(some_values[a], v);
 #pragma unroll
       for (int e = 0; e < kVector; ++e) mixed[e] += weight * v[e];
     }
+    if (first + kAhead * kKeys > last) break;
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) some_values[a] = entry(values, own_value, min(first + (kAhead + a) * kKeys + own, last));
   }
 #pragma unroll
   for (int e = 0; e < kVector; ++e) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "models/blocks/gpu_rows.h"
 #include "models/blocks/row_kernels.h"
 #include "models/names.h"
 
@@ -24,6 +25,7 @@ void LayerNormImpl::init() {
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
+  if (const Tensor y = gpu_rms_norm(x, weight, eps); y.defined()) return y;
   if (!at::GradMode::is_enabled() && x.is_cuda() && x.scalar_type() == weight.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
   if (at::GradMode::is_enabled() || !plain(x) || !plain(weight) || x.size(-1) != weight.numel()) {
     const Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);

@@ -15,6 +15,23 @@ bool float_on_cpu(const Tensor& x, const Tensor& weight) {
   return x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
+// Rows from which on laying out a weight for one product is worth it: it costs as much as ten of them.
+constexpr int64_t kRowsForPanels = 128;
+
+bool by_panels(const Tensor& x) { return panels_wanted() && x.numel() / x.size(-1) >= kRowsForPanels; }
+
+Tensor multiply(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return by_panels(x) ? multiply_once(x, weight, bias) : onednn::linear(x, weight, bias);
+}
+
+// a^T b for a [N, out], b [N, in]: the gradient of a weight.
+Tensor transposed_product(const Tensor& a, const Tensor& b) {
+  if (!panels_wanted() || a.size(1) < kRowsForPanels) return at::mm(a.t(), b);
+  const Tensor turned = at::empty({a.size(1), a.size(0)}, a.options()), dense = a.contiguous();
+  transpose(dense.const_data_ptr<float>(), a.size(0), a.size(1), turned.mutable_data_ptr<float>());
+  return multiply_once(turned, b.t(), Tensor());
+}
+
 // The operator has no derivative of its own: forward and the input's gradient are linears again.
 struct Function : torch::autograd::Function<Function> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
@@ -22,7 +39,7 @@ struct Function : torch::autograd::Function<Function> {
     context->save_for_backward({x, weight});
     context->saved_data["bias"] = bias.has_value();
     at::AutoDispatchBelowADInplaceOrView below;
-    return onednn::linear(x, weight, bias.value_or(Tensor()));
+    return multiply(x, weight, bias.value_or(Tensor()));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
@@ -32,8 +49,8 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor grad = grads[0].contiguous();
     const Tensor rows = grad.reshape({-1, grad.size(-1)});  // [N, out]
     Tensor to_x, to_weight, to_bias;
-    if (context->needs_input_grad(0)) to_x = onednn::linear(grad, weight.t(), Tensor());
-    if (context->needs_input_grad(1)) to_weight = at::mm(rows.t(), x.reshape({-1, x.size(-1)}));
+    if (context->needs_input_grad(0)) to_x = multiply(grad, weight.t(), Tensor());
+    if (context->needs_input_grad(1)) to_weight = transposed_product(rows, x.reshape({-1, x.size(-1)}));
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) to_bias = rows.sum(0);
     return {to_x, to_weight, to_bias};
   }
@@ -52,7 +69,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const auto offset = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
   if (const Tensor y = gpu_linear(x, weight, bias, Pointwise::none, Tensor()); y.defined()) return y;
   if (!onednn::preferred() || !d::float_on_cpu(x, weight)) return at::linear(x, weight, offset);
-  if (!at::GradMode::is_enabled()) return onednn::linear(x, weight, bias);
+  if (!at::GradMode::is_enabled()) return d::multiply(x, weight, bias);
   return d::Function::apply(x, weight, offset);
 }
 

@@ -139,6 +139,12 @@ class DynamicInt8Weight : public PackedWeight {
 
 }  // namespace packed_detail
 
+bool panels_wanted() { return packed_detail::use_panels(); }
+
+at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return packed_detail::PanelWeight(weight, PanelType::float32).multiply(x, bias, Pointwise::none, at::Tensor());
+}
+
 std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision) {
   namespace d = packed_detail;
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat || weight.numel() == 0) return nullptr;

@@ -34,6 +34,12 @@ class PackedWeight {
 // type, or where this LibTorch lacks the kernel for float32. Throws std::runtime_error where it lacks that of another precision.
 std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision);
 
+// Whether panels multiply float32 here: the processor's choice, or ZOO_LINEAR_KERNEL's.
+bool panels_wanted();
+// x W^T + bias by panels that are laid out for this product alone: x [rows, in] dense, weight [out, in] (any strides), bias [out] or undefined. For
+// float32 on the CPU where panels_wanted().
+at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // What pack_weight() uses here, for people: "panels (AVX2)", "oneDNN".
 std::string packed_kernel_name(Precision precision);
 

@@ -1,5 +1,8 @@
 #include "models/blocks/panels.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <sys/mman.h>
 
 #include <cmath>
@@ -201,6 +204,53 @@ FinishRow finish_for(Pointwise after) {
 
 // ---- laying out ----
 
+// Eight rows and eight columns: to[c * to_stride + r] = from[r * stride + c].
+ZOO_INLINE void transpose8(const float* from, int64_t stride, float* to, int64_t to_stride) {
+  __m256 a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_loadu_ps(from + i * stride);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {  // pairs of rows
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {  // fours
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {  // halves of registers
+    _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+
+ZOO_AVX2 void transpose_block(const float* from, int64_t rows, int64_t columns, int64_t stride, float* to, int64_t to_stride) {
+  int64_t r = 0;
+  for (; r + kLanes <= rows; r += kLanes) {
+    int64_t c = 0;
+    for (; c + kLanes <= columns; c += kLanes) transpose8(from + r * stride + c, stride, to + c * to_stride + r, to_stride);
+    for (; c < columns; ++c) {
+      for (int64_t i = r; i < r + kLanes; ++i) to[c * to_stride + i] = from[i * stride + c];
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) to[c * to_stride + r] = from[r * stride + c];
+  }
+}
+
+// A whole panel's block of float32 where rows or columns of the weight are dense; false where they are not.
+bool lay_out_fast(const float* weight, int64_t out_stride, int64_t in_stride, int64_t depth, float* to) {
+  if (in_stride == 1) transpose_block(weight, kPanel, depth, out_stride, to, kPanel);
+  if (out_stride != 1) return in_stride == 1;
+  for (int64_t i = 0; i < depth; ++i) std::copy_n(weight + i * in_stride, kPanel, to + i * kPanel);
+  return true;
+}
+bool lay_out_fast(const float*, int64_t, int64_t, int64_t, uint16_t*) { return false; }
+
 template <class T>
 void lay_out(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, T* panels) {
   const int64_t count = divide_up(out, kPanel), padded = count * kPanel;
@@ -210,6 +260,7 @@ void lay_out(const float* weight, int64_t out, int64_t in, int64_t out_stride, i
       for (int64_t k = 0; k < in; k += kDepth) {
         const int64_t depth = std::min(kDepth, in - k);
         T* to = panels + k * padded + n * depth;
+        if (filled == kPanel && lay_out_fast(weight + n * out_stride + k * in_stride, out_stride, in_stride, depth, to)) continue;
         for (int64_t i = 0; i < depth; ++i, to += kPanel) {
           const float* from = weight + n * out_stride + (k + i) * in_stride;
           for (int64_t o = 0; o < kPanel; ++o) store(o < filled ? from[o * out_stride] : 0.0F, to + o);
@@ -259,6 +310,17 @@ void Panels::multiply(const float* x, int64_t rows, const float* bias, Pointwise
   else d::multiply_codes(product, static_cast<const uint8_t*>(memory_.get()), type_, bias, after, residual);
 }
 
+void transpose(const float* x, int64_t rows, int64_t columns, float* y) {
+  constexpr int64_t kBlock = 64;
+  at::parallel_for(0, panels_detail::divide_up(columns, kBlock), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin * kBlock; c < std::min(columns, end * kBlock); c += kBlock) {
+      for (int64_t r = 0; r < rows; r += kBlock) {
+        panels_detail::transpose_block(x + r * columns + c, std::min(kBlock, rows - r), std::min(kBlock, columns - c), columns, y + c * rows + r, rows);
+      }
+    }
+  });
+}
+
 void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, const float* residual) {
   const auto finish = panels_detail::finish_for(after);
   at::parallel_for(0, rows, std::max<int64_t>(1, (int64_t{1} << 14) / columns), [&](int64_t begin, int64_t end) {
@@ -279,6 +341,7 @@ Panels::Panels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelTyp
 }
 void Panels::multiply(const float*, int64_t, const float*, Pointwise, const float*, float*) const {}
 void finish_in_place(float*, int64_t, int64_t, Pointwise, const float*) {}
+void transpose(const float*, int64_t, int64_t, float*) {}
 }  // namespace zoo
 
 #endif

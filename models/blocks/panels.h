@@ -1,5 +1,6 @@
-// Panels: products with a weight that was laid out once for the vector registers, for inference on processors with AVX2 and
-// FMA but without AVX-512, where neither of LibTorch's libraries comes near the peak (docs/performance.md).
+// Panels: products with a weight that was laid out once for the vector registers, on processors with AVX2 and
+// FMA but without AVX-512, where neither of LibTorch's libraries comes near the peak (docs/performance.md). For inference, and for training where
+// there are so many rows that laying out costs little beside the product.
 //
 // The weight is cut into panels of 16 outputs, a panel into blocks of 384 inputs that stay in the first-level cache while up to
 // six rows at a time stream past: the scheme of Goto & van de Geijn (ACM TOMS 34(3), 2008). Every output is a sum in one fixed
@@ -48,6 +49,9 @@ class Panels {
   size_t bytes_;
   std::unique_ptr<void, Free> memory_;  // [block of inputs][panel][input][16]; of codes see panels_codes.cpp
 };
+
+// y [columns, rows] = x [rows, columns] turned. Panels::possible() must hold.
+void transpose(const float* x, int64_t rows, int64_t columns, float* y);
 
 // y [rows, columns] = after(y) + residual, in place; residual may be null. Panels::possible() must hold.
 void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, const float* residual);

@@ -206,10 +206,11 @@ TEST_CASE("two processes evaluate and write the same texts as one", "[cli][seq2s
 TEST_CASE("pairs that stay in their files teach and measure as those that are held", "[cli][seq2seq][streamed]") {
   const Fresh checkpoint;
   std::mt19937 random(4);
-  std::string table = "source\ttarget\n", sources, targets;
+  std::string table = "source\ttarget\n", copies, sources, targets;
   for (int i = 0; i < 40; ++i) {
     const auto [forward, backward] = reversal(random);
     table += forward + "\t" + backward + "\n";
+    copies += backward + "\t" + backward + "\n";
     sources += forward + "\n";
     targets += backward + "\n";
   }
@@ -230,6 +231,12 @@ TEST_CASE("pairs that stay in their files teach and measure as those that are he
   const std::string weights = file_text(checkpoint.path() / "held/model.safetensors");
   CHECK(file_text(checkpoint.path() / "left/model.safetensors") == weights);
   CHECK(file_text(checkpoint.path() / "lines/model.safetensors") == weights);
+
+  // Targets as their own sources: as if the file had them.
+  checkpoint.write("d.tsv", table + copies);
+  train("t.tsv", "copied", "--set options.copy_targets=true");
+  train("d.tsv", "doubled", "");
+  CHECK(file_text(checkpoint.path() / "copied/model.safetensors") == file_text(checkpoint.path() / "doubled/model.safetensors"));
 }
 
 }  // namespace cli_seq2seq_pairs_tests

@@ -153,4 +153,39 @@ TEST_CASE("packed layers give what plain ones give, fused or not", "[panels]") {
   check(transposed);
 }
 
+TEST_CASE("panels: a matrix is turned exactly", "[panels]") {
+  if (!Panels::possible()) return;
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {8, 8}, {7, 130}, {65, 64}, {200, 83}}) {
+    const at::Tensor x = at::randn({rows, columns}), y = at::full({columns, rows}, 1e9);
+    transpose(x.const_data_ptr<float>(), rows, columns, y.mutable_data_ptr<float>());
+    CHECK(at::equal(y, x.t()));
+  }
+}
+
+// So many rows that training multiplies by panels where the processor prefers them, and one fewer.
+TEST_CASE("linear layers: values and all three gradients, with few rows and with many", "[panels][blocks]") {
+  at::manual_seed(5);
+  for (const int64_t rows : {3, 127, 128, 401}) {
+    for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 16}, {130, 75}, {256, 385}}) {
+      INFO(rows << " x " << in << " -> " << out);
+      const auto leaf = [](std::vector<int64_t> shape) { return at::randn(shape).requires_grad_(); };
+      const auto twin = [](const at::Tensor& t) { return t.detach().to(at::kDouble).requires_grad_(); };
+      const at::Tensor x = leaf({rows, 1, in}), weight = leaf({out, in}), bias = leaf({out}), upstream = at::randn({rows, 1, out});
+      const at::Tensor x2 = twin(x), weight2 = twin(weight), bias2 = twin(bias);
+      const at::Tensor y = linear(x, weight, bias), exact = at::linear(x2, weight2, bias2);
+      y.backward(upstream);
+      exact.backward(upstream.to(at::kDouble));
+      CHECK(largest_difference(y, exact) < 2e-4);
+      CHECK(largest_difference(x.grad(), x2.grad()) < 2e-4);
+      CHECK(largest_difference(weight.grad(), weight2.grad()) < 4e-4);
+      CHECK(largest_difference(bias.grad(), bias2.grad()) < 4e-4);
+      // A gradient that comes turned around, and a layer without bias.
+      const at::Tensor plain = linear(x.detach(), weight, at::Tensor());
+      weight.mutable_grad().reset();
+      plain.transpose(0, 2).contiguous().transpose(0, 2).backward(upstream.transpose(0, 2).contiguous().transpose(0, 2));
+      CHECK(largest_difference(weight.grad(), weight2.grad()) < 4e-4);
+    }
+  }
+}
+
 }  // namespace zoo::test::panels
