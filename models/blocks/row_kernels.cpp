@@ -108,7 +108,7 @@ ZOO_CLONES int64_t next_above(const float* x, int64_t from, int64_t count, float
   int64_t i = from;
   for (; i + kLanes <= count; i += kLanes) {
     const Whole above = *reinterpret_cast<const Lanes*>(x + i) > least;
-    typedef int64_t Eight __attribute__((vector_size(64), may_alias));
+    typedef int64_t Eight __attribute__((vector_size(64), aligned(4), may_alias));  // aligned as what it looks at
     const Eight any = reinterpret_cast<const Eight&>(above);
     if ((any[0] | any[1] | any[2] | any[3] | any[4] | any[5] | any[6] | any[7]) != 0) break;
   }
