@@ -5,6 +5,7 @@
 
 #include "app/cli.h"
 #include "app/report/table.h"
+#include "app/workers.h"
 #include "models/names.h"
 #include "models/registry.h"
 
@@ -51,6 +52,15 @@ Json describe(const Entry& entry) {
           {"family", about.value("family", "")}, {"tasks", tasks_of(entry)}, {"variants", sizes},
           {"proof", about.value("proof", "")}, {"aliases", about.value("aliases", Json::array())},
           {"reference", about.value("reference", Json::object())}};
+}
+
+// Making the networks is most of the time, so several are made at once.
+std::vector<Json> describe(const std::vector<const Entry*>& entries) {
+  std::vector<Json> networks(entries.size());
+  side_by_side(workers_for(0, /*on_cpu=*/true), static_cast<int64_t>(entries.size()), [&](int64_t i) {
+    networks[static_cast<size_t>(i)] = describe(*entries[static_cast<size_t>(i)]);
+  });
+  return networks;
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -113,11 +123,11 @@ std::string sizes_text(const Json& network) {
   return join(sizes);
 }
 
-std::string markdown(const std::vector<const Entry*>& entries) {
+std::string markdown(const std::vector<Json>& networks) {
   Table table({{"network"}, {"paper"}, {"tasks"}, {"variants (parameters)"}, {"proof"}});
-  for (const Entry* entry : entries) {
-    const Json network = describe(*entry);
-    table.add({"`" + entry->name + "`", network.at("title").get<std::string>() + " (" + paper_link(card(entry->name)) + ")",
+  for (const Json& network : networks) {
+    const std::string name = network.at("name");
+    table.add({"`" + name + "`", network.at("title").get<std::string>() + " (" + paper_link(card(name)) + ")",
                join(network.at("tasks").get<std::vector<std::string>>()), sizes_text(network), network.at("proof").get<std::string>()});
   }
   return "# Networks\n\nWritten by `zoo list --markdown`. Proof: *parity* = equal to the reference code, *equations* = equal to the\n"
@@ -142,15 +152,14 @@ std::string wrapped(const std::string& text, size_t indent, size_t width) {
   return result + margin + line + "\n";
 }
 
-std::string text(const std::vector<const Entry*>& entries) {
+std::string text(const std::vector<Json>& networks) {
   std::string result;
   size_t width = 0;
-  for (const Entry* entry : entries) width = std::max(width, entry->name.size());
+  for (const Json& network : networks) width = std::max(width, network.at("name").get<std::string>().size());
   const size_t indent = width + 2;
-  for (const Entry* entry : entries) {
-    const Json network = describe(*entry);
-    result += entry->name + std::string(indent - entry->name.size(), ' ') + network.at("title").get<std::string>() + " (" +
-              paper_text(card(entry->name)) + ")\n";
+  for (const Json& network : networks) {
+    const std::string name = network.at("name");
+    result += name + std::string(indent - name.size(), ' ') + network.at("title").get<std::string>() + " (" + paper_text(card(name)) + ")\n";
     result += wrapped("tasks: " + join(network.at("tasks").get<std::vector<std::string>>()), indent, 110);
     result += wrapped("variants: " + sizes_text(network), indent, 110);
     result += std::string(indent, ' ') + "proof: " + network.at("proof").get<std::string>() + "\n";
@@ -159,14 +168,9 @@ std::string text(const std::vector<const Entry*>& entries) {
 }
 
 int run(const Options& options, const Common& common) {
-  const auto entries = select(options);
-  if (common.json) {
-    Json networks = Json::array();
-    for (const Entry* entry : entries) networks.push_back(describe(*entry));
-    print_json({{"networks", networks}, {"count", networks.size()}});
-  } else {
-    std::cout << (options.markdown ? markdown(entries) : text(entries));
-  }
+  const auto networks = describe(select(options));
+  if (common.json) print_json({{"networks", networks}, {"count", networks.size()}});
+  else std::cout << (options.markdown ? markdown(networks) : text(networks));
   return 0;
 }
 
