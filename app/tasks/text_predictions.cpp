@@ -59,6 +59,7 @@ void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::fun
   const c10::InferenceMode guard;
   BatchBudget budget;
   if (batch_size > 0) budget.rows = batch_size;
+  budget.equal_lengths = bundle.device.is_cpu();  // padding would be computed, too, and a mask makes attention slower
   std::optional<Progress> progress;
   if (!done && lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
   const auto batches = batches_by_length(lengths, budget);
