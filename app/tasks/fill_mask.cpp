@@ -8,6 +8,7 @@
 
 #include "app/cli.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
 #include "app/tasks/token_noise.h"

@@ -1,6 +1,7 @@
 // Image classification: one class per picture. Networks give "logits" [B, classes].
 #include "app/tasks/classification_metrics.h"
 #include "app/tasks/image_data.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/text_predictions.h"
 
 namespace zoo::app {

@@ -1,6 +1,5 @@
 // Question answering: the part of a text that answers a question (SQuAD), found in windows over long texts.
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +7,7 @@
 
 #include "app/cli.h"
 #include "app/tasks/classification_metrics.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/squad_data.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
@@ -297,7 +297,6 @@ RunInputs asked_questions(const RunOptions& options) {
 // The network over all windows, sorted by length.
 std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& questions, const WindowOptions& options, int64_t batch_size,
                               const std::function<void(int64_t)>& done) {
-  const c10::InferenceMode guard;
   std::vector<Scored> scored(questions.size());
   std::vector<size_t> left(questions.size());  // windows of each question
   std::vector<std::pair<size_t, size_t>> places;
@@ -312,21 +311,24 @@ std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& quest
       lengths.push_back(static_cast<int64_t>(scored[i].windows[w].encoding.ids.size()));
     }
   }
-  BatchBudget budget;
-  if (batch_size > 0) budget.rows = batch_size;
-  for (const auto& batch : batches_by_length(lengths, budget)) {
+  const auto encoding = [&](int64_t index) { return &scored[places[index].first].windows[places[index].second].encoding; };
+  const auto compute = [&](std::span<const int64_t> batch) {
     std::vector<const tokenizers::Encoding*> members;
-    for (const int64_t index : batch) members.push_back(&scored[places[index].first].windows[places[index].second].encoding);
-    const Tensors outputs = bundle.model->forward(to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device));
+    for (const int64_t index : batch) members.push_back(encoding(index));
+    Tensors outputs = bundle.model->forward(to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device));
     if (!outputs.count("start_logits")) throw UsageError(bundle.spec + ": the network gives no start_logits; it was loaded without the head for this task");
-    const at::Tensor starts = outputs.at("start_logits").to(at::kCPU, at::kFloat).contiguous(), ends = outputs.at("end_logits").to(at::kCPU, at::kFloat).contiguous();
+    for (auto& [name, value] : outputs) value = value.to(at::kCPU, at::kFloat).contiguous();
+    return outputs;
+  };
+  for_each_batch(bundle, lengths, batch_size, compute, [&](std::span<const int64_t> batch, const Tensors& outputs) {
     for (size_t row = 0; row < batch.size(); ++row) {
       const auto [i, w] = places[batch[row]];
-      scored[i].starts[w] = row_of(starts, static_cast<int64_t>(row), members[row]->ids.size());
-      scored[i].ends[w] = row_of(ends, static_cast<int64_t>(row), members[row]->ids.size());
+      const size_t tokens = encoding(batch[row])->ids.size();
+      scored[i].starts[w] = row_of(outputs.at("start_logits"), static_cast<int64_t>(row), tokens);
+      scored[i].ends[w] = row_of(outputs.at("end_logits"), static_cast<int64_t>(row), tokens);
       if (--left[i] == 0) done(1);
     }
-  }
+  });
   return scored;
 }
 

@@ -11,13 +11,13 @@
 #include "app/engine/generation.h"
 #include "app/files.h"
 #include "app/report/progress.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/python_tests.h"
 #include "app/tasks/repair_bugs.h"
 #include "app/tasks/repair_patches.h"
 #include "app/tasks/sentence_encoder.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_pairs.h"
-#include "app/tasks/text_predictions.h"
 #include "data/csv.h"
 
 namespace zoo::app {

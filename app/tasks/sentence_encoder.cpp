@@ -1,13 +1,12 @@
 #include "app/tasks/sentence_encoder.h"
 
 #include <algorithm>
-#include <mutex>
 #include <numeric>
 #include <unordered_map>
 
 #include "app/cli.h"
 #include "app/report/progress.h"
-#include "app/workers.h"
+#include "app/tasks/option_values.h"
 #include "models/names.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/utf8.h"
@@ -142,14 +141,6 @@ std::string text_option(const Json& options, const char* key) {
   const auto found = options.find(key);
   if (found == options.end()) return "";
   return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
-bool flag_option(const Json& options, const char* key, bool fallback) {
-  const std::string text = text_option(options, key);
-  if (text.empty()) return fallback;
-  if (text == "true" || text == "1") return true;
-  if (text == "false" || text == "0") return false;
-  throw UsageError(std::string(key) + " is '" + text + "'; true or false is expected");
 }
 
 void read_prompt(const fs::path& folder, const Json& options, SentenceSettings& settings) {
@@ -298,6 +289,7 @@ std::string prepare_sentence(std::string_view text, const SentenceSettings& sett
 
 namespace sentence_detail {
 
+constexpr BatchBudget kOnGpu{.rows = 1024, .tokens = 65536};
 constexpr int64_t kChunk = 1 << 15;  // texts tokenised at a time, so that token lists of millions of texts never pile up
 
 // Which of `texts` are distinct, in order of first appearance, and for each text its place among these.
@@ -310,15 +302,6 @@ std::pair<std::vector<int64_t>, std::vector<int64_t>> distinct(std::span<const s
     result.second.push_back(place->second);
   }
   return result;
-}
-
-BatchBudget budget_for(const Bundle& bundle, int64_t batch_size) {
-  BatchBudget budget;
-  // On a CPU small batches of one length stay in the cache and need no mask; a GPU wants large ones, padded or not.
-  if (bundle.device.is_cpu()) budget = {.rows = 64, .tokens = 2048, .equal_lengths = true};
-  else budget = {.rows = 1024, .tokens = 65536, .equal_lengths = false};
-  if (batch_size > 0) budget.rows = batch_size, budget.tokens = INT64_MAX / (int64_t(1) << 32);
-  return budget;
 }
 
 }  // namespace sentence_detail
@@ -334,25 +317,25 @@ at::Tensor encode_sentences(const Bundle& bundle, const SentenceSettings& settin
   std::optional<Progress> progress;
   if (!title.empty()) progress.emplace(title, count, "texts");
   at::Tensor vectors;
-  std::mutex mutex;  // of the vectors and the progress
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     std::vector<std::string> chunk;
     for (int64_t i = begin; i < std::min(begin + kChunk, count); ++i) chunk.push_back(prepare_sentence(texts[first[i]], settings));
     const auto encodings = encode_texts(tokenizer, chunk, {}, settings.max_length);
     std::vector<int64_t> lengths;
     for (const auto& encoding : encodings) lengths.push_back(int64_t(encoding.ids.size()));
-    const auto batches = batches_by_length(lengths, budget_for(bundle, batch_size));
-    side_by_side(workers_for(bundle.workers, bundle.device.is_cpu()), static_cast<int64_t>(batches.size()), [&](int64_t number) {
-      const auto& rows = batches[static_cast<size_t>(number)];
+    const auto compute = [&](std::span<const int64_t> batch) {
       std::vector<const tokenizers::Encoding*> chosen;
-      for (const int64_t row : rows) chosen.push_back(&encodings[row]);
+      for (const int64_t row : batch) chosen.push_back(&encodings[row]);
       const auto inputs = to_device(pad_encodings(chosen, pad_id), bundle.device);
-      const auto found = sentence_vectors(*bundle.model, inputs, settings).cpu();
-      const std::lock_guard lock(mutex);
+      return Tensors{{"vectors", sentence_vectors(*bundle.model, inputs, settings).cpu()}};
+    };
+    const auto take = [&](std::span<const int64_t> batch, const Tensors& outputs) {
+      const auto& found = outputs.at("vectors");
       if (!vectors.defined()) vectors = at::empty({count, found.size(1)}, at::kFloat);
-      vectors.index_copy_(0, at::tensor(rows, at::kLong) + begin, found);
-      if (progress) progress->add(int64_t(rows.size()));
-    });
+      vectors.index_copy_(0, at::tensor(at::IntArrayRef(batch.data(), batch.size()), at::kLong) + begin, found);
+      if (progress) progress->add(int64_t(batch.size()));
+    };
+    for_each_batch(bundle, lengths, batch_size, compute, take, kOnGpu);
   }
   if (!vectors.defined() || count == int64_t(texts.size())) return vectors;
   return vectors.index_select(0, at::tensor(place, at::kLong));

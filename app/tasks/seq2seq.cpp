@@ -8,6 +8,7 @@
 #include "app/cli.h"
 #include "app/tasks/classification_metrics.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_pairs.h"
 #include "app/tasks/text_scores.h"
@@ -108,10 +109,7 @@ void note_unfinished(const std::vector<Json>& answers, const GenerationOptions& 
 // Option "copy_targets": every target once more, as its own source: copied monolingual data (Currey, Miceli Barone & Heafield, WMT 2017). What source
 // and target have in common, names above all, is then learnt to be copied long before it would be from the pairs alone.
 void copy_targets(TextPairs& pairs, const Json& options) {
-  const auto wanted = options.find("copy_targets");
-  if (wanted == options.end()) return;
-  if (!wanted->is_boolean()) throw UsageError("copy_targets is " + wanted->dump().substr(0, 80) + "; expected true or false");
-  if (!wanted->get<bool>()) return;
+  if (!flag_option(options, "copy_targets", false)) return;
   if (pairs.in_file.size() > 0) throw UsageError("copy_targets needs the pairs in memory, and " + pairs.file + " is above stream_above_mb");
   std::vector<std::string> copies = pairs.targets;
   std::erase(copies, "");

@@ -1,16 +1,19 @@
 #include "app/tasks/text_batches.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <mutex>
 #include <numeric>
 
 #include "app/cli.h"
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/prompt_pattern.h"
+#include "app/workers.h"
 #include "data/csv.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -201,6 +204,23 @@ std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> len
     batches.back().push_back(index);
   }
   return batches;
+}
+
+void for_each_batch(const Bundle& bundle, std::span<const int64_t> lengths, int64_t rows,
+                    const std::function<Tensors(std::span<const int64_t>)>& compute,
+                    const std::function<void(std::span<const int64_t>, const Tensors&)>& take, const BatchBudget& on_gpu) {
+  const c10::InferenceMode inference;
+  const bool on_cpu = bundle.device.is_cpu();
+  BatchBudget budget = on_cpu ? BatchBudget{.tokens = 2048, .equal_lengths = true} : on_gpu;
+  if (rows > 0) budget.rows = rows, budget.tokens = std::max(budget.tokens, BatchBudget().tokens);
+  const auto batches = batches_by_length(lengths, budget);
+  std::mutex mutex;  // of whatever takes the outputs
+  side_by_side(workers_for(bundle.workers, on_cpu), static_cast<int64_t>(batches.size()), [&](int64_t number) {
+    const auto& batch = batches[static_cast<size_t>(number)];
+    const Tensors outputs = compute(batch);
+    const std::lock_guard lock(mutex);
+    take(batch, outputs);
+  });
 }
 
 size_t text_column(const data::Table& table, const Json& options) {

@@ -1,6 +1,7 @@
 // Texts to network inputs, shared by all text tasks: tokenise on all threads, sort by length, batch by a budget of padded
 // tokens, pad.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -78,6 +79,13 @@ struct BatchBudget {
 // Index lists that cover 0 .. lengths.size()-1 once each, longest texts first, so that memory peaks at once and the
 // estimate of the time left errs on the safe side. Ties keep their order.
 std::vector<std::vector<int64_t>> batches_by_length(std::span<const int64_t> lengths, const BatchBudget& budget);
+
+// Texts of these lengths through the network without gradients: `compute` gives a batch's outputs on the CPU, called from several threads at
+// once where the bundle has workers; `take` gets them, one batch at a time and in no certain order. On a CPU small batches of one length
+// stay in the cache and need no mask, and padding would be computed, too; on a GPU they are as large as `on_gpu`. `rows`, if not 0: examples in a batch.
+void for_each_batch(const Bundle& bundle, std::span<const int64_t> lengths, int64_t rows,
+                    const std::function<Tensors(std::span<const int64_t> batch)>& compute,
+                    const std::function<void(std::span<const int64_t> batch, const Tensors& outputs)>& take, const BatchBudget& on_gpu = {});
 
 // What a `zoo run` without inputs is told.
 constexpr const char* kNoTexts = "no texts: give --input \"a sentence\" or --input FILE, files (.txt, .csv, .tsv, .jsonl), a folder of .txt, or - for standard input";

@@ -6,6 +6,7 @@
 #include "app/cli.h"
 #include "app/tasks/classification_metrics.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_predictions.h"
 #include "data/csv.h"

@@ -1,12 +1,10 @@
 #include "app/tasks/text_predictions.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 
 #include <cstdio>
 #include <iostream>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 
@@ -14,7 +12,6 @@
 #include "app/report/progress.h"
 #include "app/tasks/labelled_text.h"
 #include "app/tasks/text_stream.h"
-#include "app/workers.h"
 #include "data/csv.h"
 
 namespace zoo::app {
@@ -56,23 +53,18 @@ namespace text_predictions_detail {
 void predict(Bundle& bundle, const std::vector<int64_t>& lengths, const std::function<Tensors(std::span<const int64_t>)>& pad,
              const std::string& name, int64_t batch_size, const std::function<void(size_t, const at::Tensor&)>& visit,
              const std::function<void(int64_t)>& done = {}) {
-  const c10::InferenceMode guard;
-  BatchBudget budget;
-  if (batch_size > 0) budget.rows = batch_size;
-  budget.equal_lengths = bundle.device.is_cpu();  // padding would be computed, too, and a mask makes attention slower
   std::optional<Progress> progress;
   if (!done && lengths.size() >= kShowProgressFrom) progress.emplace("predict", static_cast<int64_t>(lengths.size()), "texts");
-  const auto batches = batches_by_length(lengths, budget);
-  std::mutex mutex;  // of whatever takes the results
-  side_by_side(workers_for(bundle.workers, bundle.device.is_cpu()), static_cast<int64_t>(batches.size()), [&](int64_t number) {
-    const auto& batch = batches[static_cast<size_t>(number)];
+  const auto rows_of = [&](std::span<const int64_t> batch) {
     const Tensors outputs = bundle.model->forward(to_device(pad(batch), bundle.device));
     const auto found = outputs.find(name);
     if (found == outputs.end())
       throw UsageError(bundle.spec + ": the network gives no " + name +
                        "; it was loaded without the head for this task");
-    const at::Tensor rows = found->second.to(at::kCPU, at::kFloat);
-    const std::lock_guard lock(mutex);
+    return Tensors{{name, found->second.to(at::kCPU, at::kFloat)}};
+  };
+  for_each_batch(bundle, lengths, batch_size, rows_of, [&](std::span<const int64_t> batch, const Tensors& outputs) {
+    const at::Tensor& rows = outputs.at(name);
     for (size_t i = 0; i < batch.size(); ++i)
       visit(batch[i], rows.dim() == 3 ? rows[i].narrow(0, 0, lengths[batch[i]]) : rows[i]);
     if (progress) progress->add(static_cast<int64_t>(batch.size()));
@@ -173,19 +165,6 @@ Json deliver_predictions(PredictionForms forms, const RunOptions& options) {
   else if (!options.json)
     std::cout << text << std::flush;
   return std::move(forms.document);
-}
-
-int64_t count_option(const Json& options, const char* key, int64_t fallback) {
-  if (!options.is_object() || !options.contains(key) || options.at(key).is_null()) return fallback;
-  const Json& value = options.at(key);
-  const auto number = value.is_string()   ? data::parse_number(value.get<std::string>())
-                      : value.is_number() ? std::optional<double>(value.get<double>())
-                                          : std::nullopt;
-  if (!number || *number < 1 || *number > 1e9 ||
-      *number != static_cast<double>(static_cast<int64_t>(*number)))
-    throw UsageError(std::string(key) + " is " + value.dump() +
-                     "; a whole number of at least 1 was expected");
-  return static_cast<int64_t>(*number);
 }
 
 std::string probability_text(double value) {

@@ -54,9 +54,6 @@ Json deliver_predictions(PredictionForms forms, const RunOptions& options);
 // The mistakes in `options` that deliver_predictions would find, found before the work starts.
 void check_prediction_options(const RunOptions& options);
 
-// A whole number of at least 1 from the options, which may hold a number or its text.
-int64_t count_option(const Json& options, const char* key, int64_t fallback);
-
 // "0.1234"
 std::string probability_text(double value);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "app/cli.h"
+#include "app/tasks/option_values.h"
 #include "metrics/answers.h"
 #include "metrics/bleu.h"
 #include "metrics/chrf.h"
@@ -74,10 +75,7 @@ TextMetrics text_metrics(const Json& options) {
   for (const auto& name : wanted.names) d::check_name(name);
   wanted.tokenize = d::text_option(options, "tokenize", wanted.tokenize);
   wanted.lang = d::text_option(options, "lang", wanted.lang);
-  if (const auto stem = options.find("use_stemmer"); stem != options.end()) {
-    if (!stem->is_boolean()) throw UsageError("use_stemmer is " + stem->dump() + "; true or false is expected");
-    wanted.use_stemmer = stem->get<bool>();
-  }
+  wanted.use_stemmer = flag_option(options, "use_stemmer", wanted.use_stemmer);
   try {
     metrics::bleu_tokenizer(wanted.tokenize);
     metrics::code_keywords(wanted.lang);

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "app/cli.h"
+#include "app/tasks/option_values.h"
 
 namespace zoo::app {
 namespace token_noise_detail {
@@ -99,9 +100,7 @@ NoiseOptions NoiseOptions::of(const Json& options) {
   noise.insert = d::share_option(options, "insert", noise.insert, 0.9);
   noise.mask = d::share_option(options, "mask", noise.mask, 0.9);
   noise.keyword_weight = d::share_option(options, "keyword_weight", noise.keyword_weight, 1000);
-  const Json wanted = options.value("shuffle", Json(noise.shuffle));
-  if (!wanted.is_boolean()) throw UsageError("shuffle is " + wanted.dump() + "; true or false is expected");
-  noise.shuffle = wanted.get<bool>();
+  noise.shuffle = flag_option(options, "shuffle", noise.shuffle);
   return noise;
 }
 

@@ -18,15 +18,15 @@ bool float_on_cpu(const Tensor& x, const Tensor& weight) {
 // Rows from which on laying out a weight for one product is worth it: it costs as much as ten of them.
 constexpr int64_t kRowsForPanels = 128;
 
-bool by_panels(const Tensor& x) { return panels_wanted() && x.numel() / x.size(-1) >= kRowsForPanels; }
+bool by_panels(int64_t rows) { return panels_wanted() && rows >= kRowsForPanels; }
 
 Tensor multiply(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return by_panels(x) ? multiply_once(x, weight, bias) : onednn::linear(x, weight, bias);
+  return by_panels(x.numel() / x.size(-1)) ? multiply_once(x, weight, bias) : onednn::linear(x, weight, bias);
 }
 
 // a^T b for a [N, out], b [N, in]: the gradient of a weight.
 Tensor transposed_product(const Tensor& a, const Tensor& b) {
-  if (!panels_wanted() || a.size(1) < kRowsForPanels) return at::mm(a.t(), b);
+  if (!by_panels(a.size(1))) return at::mm(a.t(), b);
   const Tensor turned = at::empty({a.size(1), a.size(0)}, a.options()), dense = a.contiguous();
   transpose(dense.const_data_ptr<float>(), a.size(0), a.size(1), turned.mutable_data_ptr<float>());
   return multiply_once(turned, b.t(), Tensor());

@@ -128,7 +128,7 @@ TEST_CASE("seeds in two processes each: killed in the second, they go on to the 
   CHECK(whole.json().at("finished") == 2);
   CHECK(whole.json().at("metrics").at("accuracy").at("values").size() == 2);
   const std::string killer = "( while ! ls '" + (scratch / "cut").string() + "'/seed-2/checkpoints/step-* > /dev/null 2>&1; do sleep 0.02; done; "
-                             "kill -9 $(pgrep -f '[/]cut --processes') ) & ";
+                             "kill -9 $(pgrep -f '[/]" + (scratch / "cut").string().substr(1) + " --processes') ) & ";  // [/]: not the shell that has this line
   CHECK(zoo_program(command(scratch, "cut", 4, how), killer).code != 0);
   CHECK(fs::exists(scratch / "cut/seed-1/results.json"));
   CHECK_FALSE(fs::exists(scratch / "cut/seed-2/results.json"));

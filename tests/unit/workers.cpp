@@ -33,13 +33,14 @@ TEST_CASE("side by side: every piece once, in the state of whoever calls, and th
 
 TEST_CASE("side by side: the first failure ends the rest and comes out", "[workers]") {
   const int threads = at::get_num_threads();
+  constexpr int64_t kPieces = 1'000'000'000;  // so many that no other thread is through them before the failing one gets to say so
   for (const int64_t workers : {1, 3}) {
-    std::atomic<int> begun{0};
-    CHECK_THROWS_WITH(side_by_side(workers, 1000, [&](int64_t i) {
+    std::atomic<int64_t> begun{0};
+    CHECK_THROWS_WITH(side_by_side(workers, kPieces, [&](int64_t i) {
                         ++begun;
                         if (i == 5) throw std::runtime_error("piece 5");
                       }), "piece 5");
-    CHECK(begun < 1000);
+    CHECK(begun < kPieces);
     CHECK(at::get_num_threads() == threads);
   }
 }
