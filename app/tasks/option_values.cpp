@@ -34,8 +34,8 @@ bool flag_option(const Json& options, const char* key, bool fallback) {
   const Json value = option_values_detail::value_of(options, key);
   if (value.is_null()) return fallback;
   if (value.is_boolean()) return value.get<bool>();
-  if (value == "true" || value == "1" || value == 1) return true;
-  if (value == "false" || value == "0" || value == 0) return false;
+  if (value == "true" || value == "1") return true;
+  if (value == "false" || value == "0") return false;
   throw option_values_detail::wrong(key, value, "true or false");
 }
 
