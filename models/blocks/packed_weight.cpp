@@ -8,40 +8,46 @@
 #include <stdexcept>
 
 #include "models/blocks/onednn.h"
+#include "models/blocks/wide_panels.h"
 
 namespace zoo {
 namespace packed_detail {
 
 using at::Tensor;
 
-bool has_bf16() {
+bool has_amx() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
+  return __builtin_cpu_supports("amx-bf16");
 #else
   return false;
 #endif
 }
 
-// Without it pairs of products of bytes are added in 16 bits, which would overflow: weights then use seven bits (255 x 63 x 2 fits).
-// That costs less than seven bits for activations, of which there is one scale for all: MiniLM on STS-B lost 0.9 points of Spearman so.
-bool has_vnni() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
-#endif
-}
+enum class Kernel { wide_panels, panels, onednn, dynamic_int8, plain };
 
-// ZOO_LINEAR_KERNEL=panels|onednn|aten overrides the choice, for comparisons and tests.
-bool use_panels() {
-  static const bool chosen = [] {
-    const char* wish = std::getenv("ZOO_LINEAR_KERNEL");
-    return wish ? std::string(wish) == "panels" && Panels::possible() : Panels::preferred();
-  }();
-  return chosen;
+// ZOO_LINEAR_KERNEL=wide|panels|onednn|aten, for comparisons and tests: what the wish can't give is chosen as ever.
+Kernel kernel_for(Precision precision) {
+  static const std::string wish = std::getenv("ZOO_LINEAR_KERNEL") ? std::getenv("ZOO_LINEAR_KERNEL") : "";
+  const bool asked = !wish.empty(), narrow = asked && wish != "wide";
+  switch (precision) {
+    case Precision::int8_weights:
+    case Precision::int4_weights: return Kernel::panels;
+    case Precision::int8: {
+      if (!narrow && WidePanels::possible(PanelType::int8)) return Kernel::wide_panels;
+      return wish == "onednn" || wish == "aten" || !Panels::possible() ? Kernel::dynamic_int8 : Kernel::panels;
+    }
+    case Precision::bfloat16: {
+      const bool packs = onednn::can_pack();
+      if (packs && (wish == "onednn" || (!asked && has_amx()))) return Kernel::onednn;
+      if (!narrow && WidePanels::possible(PanelType::bfloat16)) return Kernel::wide_panels;
+      return Kernel::panels;
+    }
+    case Precision::float32: break;
+  }
+  if (!narrow && WidePanels::possible(PanelType::float32)) return Kernel::wide_panels;
+  if (wish != "onednn" && wish != "aten" && Panels::possible()) return Kernel::panels;
+  return onednn::can_pack() && wish != "aten" ? Kernel::onednn : Kernel::plain;
 }
-
-bool int8_in_panels() { return !has_vnni() && use_panels(); }
 
 std::vector<int64_t> output_shape(const Tensor& x, int64_t out) {
   std::vector<int64_t> shape = x.sizes().vec();
@@ -69,6 +75,8 @@ Tensor finish(Tensor y, Pointwise after, const Tensor& residual) {
   return residual.defined() ? y.add_(residual) : y;
 }
 
+// Of Panels or WidePanels.
+template <class AnyPanels>
 class PanelWeight : public PackedWeight {
  public:
   PanelWeight(const Tensor& weight, PanelType type)
@@ -84,8 +92,13 @@ class PanelWeight : public PackedWeight {
 
  private:
   int64_t out_;
-  Panels panels_;
+  AnyPanels panels_;
 };
+
+std::shared_ptr<const PackedWeight> panel_weight(Kernel kernel, const Tensor& weight, PanelType type) {
+  if (kernel == Kernel::wide_panels) return std::make_shared<PanelWeight<WidePanels>>(weight, type);
+  return std::make_shared<PanelWeight<Panels>>(weight, type);
+}
 
 // oneDNN's epilogues: fused where its kernels are compiled for the processor's registers (AVX-512), else slower than a pass of
 // our own.
@@ -94,7 +107,7 @@ class OneDnnWeight : public PackedWeight {
   OneDnnWeight(const Tensor& weight, at::ScalarType type) : packed_(onednn::pack(weight.to(type))), type_(type) {}
 
   Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
-    const bool fuses = !Panels::preferred() && onednn::has_epilogue(after);
+    const bool fuses = WidePanels::possible(PanelType::float32) && onednn::has_epilogue(after);
     const Tensor offset = bias.defined() ? bias.to(type_) : bias;
     const Tensor y = onednn::linear(x.to(type_), packed_, offset, fuses ? after : Pointwise::none);
     return finish(y.to(at::kFloat), fuses ? Pointwise::none : after, residual);
@@ -111,15 +124,16 @@ c10::OperatorHandle operator_handle(const char* name) {
   return *schema;
 }
 
-// Called by name with boxed values: the packed weight's type has no header that is ours to include.
+// Without AVX2, and for comparisons. Pairs of products of bytes are added in 16 bits, which would overflow: weights use seven bits (255 x 63 x 2
+// fits). Called by name with boxed values: the packed weight's type has no header that is ours to include.
 class DynamicInt8Weight : public PackedWeight {
  public:
   DynamicInt8Weight(const Tensor& weight, const Tensor& bias) : product_(operator_handle("quantized::linear_dynamic")) {
-    at::globalContext().setQEngine(has_vnni() ? at::QEngine::X86 : at::QEngine::FBGEMM);
+    at::globalContext().setQEngine(at::QEngine::FBGEMM);
+    constexpr double kMost = 63.0;
     const Tensor plain = weight.contiguous();
-    const double most = has_vnni() ? 127.0 : 63.0;
-    const Tensor scales = (plain.abs().amax(1) / most).clamp_min(1e-20).to(at::kDouble);
-    const Tensor numbers = (plain / scales.to(at::kFloat).unsqueeze(1)).round_().clamp_(-most, most).to(at::kChar);
+    const Tensor scales = (plain.abs().amax(1) / kMost).clamp_min(1e-20).to(at::kDouble);
+    const Tensor numbers = (plain / scales.to(at::kFloat).unsqueeze(1)).round_().clamp_(-kMost, kMost).to(at::kChar);
     const Tensor quantised = at::_make_per_channel_quantized_tensor(numbers, scales, at::zeros({plain.size(0)}, at::kLong), 0);
     torch::jit::Stack stack = {quantised, bias.defined() ? c10::IValue(bias.contiguous()) : c10::IValue()};
     operator_handle("quantized::linear_prepack").callBoxed(stack);
@@ -139,10 +153,14 @@ class DynamicInt8Weight : public PackedWeight {
 
 }  // namespace packed_detail
 
-bool panels_wanted() { return packed_detail::use_panels(); }
+bool panels_wanted() {
+  static const packed_detail::Kernel kernel = packed_detail::kernel_for(Precision::float32);
+  return kernel == packed_detail::Kernel::panels || kernel == packed_detail::Kernel::wide_panels;
+}
 
 at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return packed_detail::PanelWeight(weight, PanelType::float32).multiply(x, bias, Pointwise::none, at::Tensor());
+  namespace d = packed_detail;
+  return d::panel_weight(d::kernel_for(Precision::float32), weight, PanelType::float32)->multiply(x, bias, Pointwise::none, at::Tensor());
 }
 
 std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision) {
@@ -150,29 +168,37 @@ std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const 
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat || weight.numel() == 0) return nullptr;
   const at::NoGradGuard no_grad;
   const at::Tensor plain = weight.detach();
-  const bool codes = precision == Precision::int8_weights || precision == Precision::int4_weights;
-  if (codes && !Panels::possible()) throw std::runtime_error("weights of 8 and 4 bits on the CPU need AVX2 and FMA, which this processor lacks (use --dtype int8)");
-  if (codes || (precision == Precision::int8 && d::int8_in_panels())) {
-    return std::make_shared<d::PanelWeight>(plain, precision == Precision::int4_weights ? PanelType::int4 : PanelType::int8);
+  d::Kernel kernel = d::kernel_for(precision);
+  if (kernel == d::Kernel::wide_panels && precision == Precision::int8 && plain.size(1) > WidePanels::kMostInputs) kernel = d::Kernel::panels;
+  if (kernel == d::Kernel::panels && !Panels::possible()) {
+    throw std::runtime_error("bfloat16 and weights of 8 and 4 bits on the CPU need AVX2 and FMA, which this processor lacks (use --dtype float32 or int8)");
   }
-  if (precision == Precision::int8) return std::make_shared<d::DynamicInt8Weight>(plain, bias.defined() ? bias.detach() : bias);
-  if (precision == Precision::bfloat16) {
-    if (d::has_bf16() && onednn::can_pack()) return std::make_shared<d::OneDnnWeight>(plain, at::kBFloat16);
-    if (!Panels::possible()) throw std::runtime_error("bfloat16 on the CPU needs AVX2 and FMA, which this processor lacks (use --dtype float32)");
-    return std::make_shared<d::PanelWeight>(plain, PanelType::bfloat16);
+  if (kernel == d::Kernel::dynamic_int8) return std::make_shared<d::DynamicInt8Weight>(plain, bias.defined() ? bias.detach() : bias);
+  switch (precision) {
+    case Precision::int8:
+    case Precision::int8_weights: return d::panel_weight(kernel, plain, PanelType::int8);
+    case Precision::int4_weights: return d::panel_weight(kernel, plain, PanelType::int4);
+    case Precision::bfloat16:
+    case Precision::float32: break;
   }
-  if (d::use_panels()) return std::make_shared<d::PanelWeight>(plain, PanelType::float32);
-  return onednn::can_pack() && onednn::wanted() ? std::make_shared<d::OneDnnWeight>(plain, at::kFloat) : nullptr;
+  const bool half = precision == Precision::bfloat16;
+  if (kernel == d::Kernel::plain) return nullptr;
+  if (kernel == d::Kernel::onednn) return std::make_shared<d::OneDnnWeight>(plain, half ? at::kBFloat16 : at::kFloat);
+  return d::panel_weight(kernel, plain, half ? PanelType::bfloat16 : PanelType::float32);
 }
 
 std::string packed_kernel_name(Precision precision) {
   namespace d = packed_detail;
-  if (precision == Precision::int4_weights) return "panels (AVX2), weights of 4 bits";
-  if (precision == Precision::int8_weights || (precision == Precision::int8 && d::int8_in_panels())) return "panels (AVX2), weights of 8 bits";
-  if (precision == Precision::int8) return std::string("dynamic int8, per channel (") + (d::has_vnni() ? "VNNI" : "no VNNI: weights of seven bits") + ")";
-  if (precision == Precision::bfloat16 && !(d::has_bf16() && onednn::can_pack())) return "panels (AVX2), weights in bfloat16";
-  if (precision == Precision::float32 && d::use_panels()) return "panels (AVX2)";
-  return onednn::can_pack() && (onednn::wanted() || precision == Precision::bfloat16) ? "packed oneDNN" : "the plain weight";
+  const std::string what = precision == Precision::int4_weights ? ", weights of 4 bits" : precision == Precision::int8_weights ? ", weights of 8 bits" :
+                           precision == Precision::int8 ? ", 8 bits" : precision == Precision::bfloat16 ? ", bfloat16" : "";
+  switch (d::kernel_for(precision)) {
+    case d::Kernel::wide_panels: return "wide panels (AVX-512)" + what;
+    case d::Kernel::panels: return "panels (AVX2)" + (precision == Precision::int8 ? ", weights of 8 bits" : what);
+    case d::Kernel::onednn: return "packed oneDNN" + what;
+    case d::Kernel::dynamic_int8: return "dynamic int8, per channel, weights of seven bits";
+    case d::Kernel::plain: break;
+  }
+  return "the plain weight";
 }
 
 }  // namespace zoo

@@ -2,11 +2,12 @@
 // machine has (docs/performance.md):
 //
 //   precision | processor                | kernel
-//   float32   | AVX-512                  | oneDNN, packed
+//   float32   | AVX-512                  | models/blocks/wide_panels.h
 //             | AVX2                     | models/blocks/panels.h
-//   bfloat16  | with AVX512-BF16         | oneDNN, packed; activations are rounded to bfloat16, sums are float32
+//   bfloat16  | with AMX                 | oneDNN, packed; activations are rounded to bfloat16, sums are float32
+//             | with AVX512-BF16         | wide panels; the same
 //             | with AVX2                | panels: weights in bfloat16, all else in float32
-//   int8      | with VNNI                | LibTorch's dynamic quantisation: one scale an output, activations rounded as they come
+//   int8      | with VNNI                | wide panels: one scale an output, activations rounded row by row as they come
 //             | with AVX2                | as int8-weights
 //   int8- and | with AVX2                | panels of codes: only the weights are rounded, activations keep 16 bits
 //   int4-weights
@@ -34,13 +35,13 @@ class PackedWeight {
 // type, or where this LibTorch lacks the kernel for float32. Throws std::runtime_error where it lacks that of another precision.
 std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision);
 
-// Whether panels multiply float32 here: the processor's choice, or ZOO_LINEAR_KERNEL's.
+// Whether panels, wide or not, multiply float32 here: the processor's choice, or ZOO_LINEAR_KERNEL's.
 bool panels_wanted();
 // x W^T + bias by panels that are laid out for this product alone: x [rows, in] dense, weight [out, in] (any strides), bias [out] or undefined. For
 // float32 on the CPU where panels_wanted().
 at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-// What pack_weight() uses here, for people: "panels (AVX2)", "oneDNN".
+// What pack_weight() uses here, for people: "panels (AVX2)", "packed oneDNN".
 std::string packed_kernel_name(Precision precision);
 
 }  // namespace zoo

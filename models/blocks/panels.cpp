@@ -87,7 +87,7 @@ ZOO_AVX2 void expand(const T* b, int64_t count, float* out) {
 // block `next`.
 template <class T>
 void panel_block(const Product& p, int64_t from, int64_t rows, const T* b, const T* next, int64_t k, int64_t depth, float* c, int64_t c_stride) {
-  in_groups(rows, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
+  in_groups(rows, kGroup, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
     const Ahead<T> ahead = next ? Ahead<T>{next + g * depth * kPanel / groups, divide_up(kPanel, groups)} : Ahead<T>{b, 0};
     kGroups<T>[count](p.x + (from + row) * p.in + k, p.in, b, 0, depth, c + row * c_stride, c_stride, k == 0, ahead);
   });
@@ -280,13 +280,12 @@ void* allocate(size_t bytes) {
 
 template <class T>
 void multiply(const Product& p, const void* panels, const float* bias, Pointwise after, const float* residual) {
-  over_tiles(p, bias, after, residual, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile(p, static_cast<const T*>(panels), m, rows, n, columns); });
+  over_finished_tiles(p, bias, after, residual, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile(p, static_cast<const T*>(panels), m, rows, n, columns); });
 }
 
 }  // namespace panels_detail
 
 bool Panels::possible() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool Panels::preferred() { return possible() && !__builtin_cpu_supports("avx512f"); }
 
 void Panels::Free::operator()(void* memory) const { std::free(memory); }
 
@@ -330,11 +329,10 @@ void finish_in_place(float* y, int64_t rows, int64_t columns, Pointwise after, c
 
 }  // namespace zoo
 
-#else  // another processor: never preferred, never called
+#else  // another processor: never possible, never called
 
 namespace zoo {
 bool Panels::possible() { return false; }
-bool Panels::preferred() { return false; }
 void Panels::Free::operator()(void* memory) const { std::free(memory); }
 Panels::Panels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type) : out_(out), in_(in), type_(type), bytes_(0) {
   throw std::logic_error("Panels need an x86-64 processor with AVX2 and FMA");

@@ -1,5 +1,5 @@
 // Panels: products with a weight that was laid out once for the vector registers, on processors with AVX2 and
-// FMA but without AVX-512, where neither of LibTorch's libraries comes near the peak (docs/performance.md). For inference, and for training where
+// FMA, where neither of LibTorch's libraries comes near the peak (docs/performance.md); with AVX-512 see models/blocks/wide_panels.h. For inference, and for training where
 // there are so many rows that laying out costs little beside the product.
 //
 // The weight is cut into panels of 16 outputs, a panel into blocks of 384 inputs that stay in the first-level cache while up to
@@ -25,9 +25,7 @@ enum class PanelType { float32, bfloat16, int8, int4 };
 
 class Panels {
  public:
-  // Whether this processor can run them and has nothing better.
-  static bool preferred();
-  // Whether it can run them.
+  // Whether this processor can run them.
   static bool possible();
 
   // weight[o * out_stride + i * in_stride] for o < out, i < in.

@@ -153,7 +153,7 @@ void tile(const Product& p, const Rows& x, const uint8_t* panels, int64_t m, int
       float* c = fits ? y + column : last;
       const int64_t c_stride = fits ? p.out : kPanel;
       const uint8_t* next = column + kPanel < columns ? block + bytes : later;
-      in_groups(rows, [&](int64_t row, int64_t of, int64_t g, int64_t groups) {
+      in_groups(rows, kGroup, [&](int64_t row, int64_t of, int64_t g, int64_t groups) {
         const Ahead<uint8_t> ahead = next ? Ahead<uint8_t>{next + g * bytes / groups, divide_up(kStride, groups)} : Ahead<uint8_t>{block, 0};
         kGroups<Code>[of](numbers + row * x.padded, x.padded, x.factors.get() + m + row, block, 0, depth, c + row * c_stride, c_stride, k == 0, ahead);
       });
@@ -166,7 +166,7 @@ void tile(const Product& p, const Rows& x, const uint8_t* panels, int64_t m, int
 template <class Code>
 void multiply(const Product& p, const uint8_t* panels, const float* bias, Pointwise after, const float* residual) {
   const Rows x = whole_rows(p);
-  over_tiles(p, bias, after, residual, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile<Code>(p, x, panels, m, rows, n, columns); });
+  over_finished_tiles(p, bias, after, residual, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile<Code>(p, x, panels, m, rows, n, columns); });
 }
 
 // One output's codes of one group, and their scale.

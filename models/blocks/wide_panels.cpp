@@ -1,0 +1,360 @@
+#include "models/blocks/wide_panels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#if defined(__x86_64__)
+#include "models/blocks/panels_detail.h"
+
+namespace zoo {
+namespace wide_detail {
+using namespace panels_detail;
+
+#define ZOO_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma")))
+#define ZOO_INLINE512 ZOO_AVX512 inline __attribute__((always_inline))
+
+constexpr int64_t kWidePanel = 32;                  // outputs
+constexpr int64_t kSteps = 384;                     // of a block
+constexpr int64_t kBytes = kWidePanel * 4;          // of a panel's step
+// 14 rows would fill the registers, but 8 at most share a place in the first-level cache, whatever their distance, and were faster.
+constexpr TileSize kTile = {.rows = 112, .columns = 128, .group = 8};
+
+// What 32 bits hold, and their product added to a register of sums.
+struct Float32 {
+  static constexpr int64_t kInputs = 1;
+  static constexpr bool kWhole = false;
+  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(x))), _mm512_castsi512_ps(w), sum); }
+};
+struct BFloat16 {
+  static constexpr int64_t kInputs = 2;
+  static constexpr bool kWhole = false;
+  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(static_cast<int>(x))); }
+};
+struct Int8 {
+  static constexpr int64_t kInputs = 4;
+  static constexpr bool kWhole = true;  // sums are whole numbers of 32 bits in the registers' bits
+  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_set1_epi32(static_cast<int>(x)), w)); }
+};
+
+// Rows as steps of 32 bits. Of int8, number = scale * (code - zero).
+struct Rows {
+  const uint32_t* steps;
+  int64_t stride;
+  const float *scales, *zeros;
+};
+
+// A weight's block, its outputs' bias and what is added in the end; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
+struct Block {
+  const uint8_t* weight;
+  int64_t steps;
+  const float *bias, *scales, *sums;
+  const float* residual;  // rows as far apart as those of c; may be null
+  const uint8_t* next;  // asked for from memory meanwhile: `ahead` bytes a step; may be null
+  int64_t ahead;
+};
+
+// c [R, 32] += rows x weight, or, in the first block, = bias + that; int8's whole sums become what they stand for after the last, plus the bias.
+template <class Type, int R>
+ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, float* c, int64_t c_stride, bool first, bool last) {
+  const uint32_t* const from = x.steps;
+  const int64_t stride = x.stride;
+  __m512 sum[R][2];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; ++p) {
+      const float* const before = first ? b.bias + p * 16 : c + r * c_stride + p * 16;
+      sum[r][p] = first && Type::kWhole ? _mm512_setzero_ps() : _mm512_loadu_ps(before);
+    }
+  }
+  const uint8_t *weight = b.weight, *next = b.next ? b.next : b.weight;
+  const int64_t ahead = b.next ? b.ahead : 0;
+  for (int64_t i = 0; i < b.steps; ++i, weight += kBytes, next += ahead) {
+    __builtin_prefetch(next, 0, 2);  // into the second level: the first holds this block
+    if (R < 8) __builtin_prefetch(next + 64, 0, 2);
+    const __m512i low = _mm512_load_si512(weight), high = _mm512_load_si512(weight + 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      uint32_t step;
+      std::memcpy(&step, from + r * stride + i, sizeof step);
+      sum[r][0] = Type::add(sum[r][0], step, low);
+      sum[r][1] = Type::add(sum[r][1], step, high);
+    }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < 2; ++p) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      __m512 y = sum[r][p];
+      if (Type::kWhole && last) {
+        y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + p * 16));
+        y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[r]), _mm512_loadu_ps(b.sums + p * 16), y);
+        y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
+      }
+      if (last && b.residual) y = _mm512_add_ps(y, _mm512_loadu_ps(b.residual + r * c_stride + p * 16));
+      _mm512_storeu_ps(c + r * c_stride + p * 16, y);
+    }
+  }
+}
+
+template <class Type>
+using Group = void (*)(const Rows&, const Block&, float*, int64_t, bool, bool);
+template <class Type>
+constexpr Group<Type> kGroups[kTile.group + 1] = {nullptr, group<Type, 1>, group<Type, 2>, group<Type, 3>, group<Type, 4>, group<Type, 5>, group<Type, 6>, group<Type, 7>, group<Type, 8>};
+
+// A whole weight, the rows that it multiplies, and what follows.
+struct Work {
+  const Product& product;
+  const uint8_t* panels;
+  int64_t steps;
+  const float *bias, *scales, *sums;  // of the weight's outputs and of what fills its last panel; bias may be null
+  Rows rows;
+  Pointwise after;
+  const float* residual;  // may be null
+};
+
+constexpr float kNoBias[kWidePanel] = {};
+
+template <class Type>
+void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
+  const int64_t out = w.product.out, padded = divide_up(out, kWidePanel) * kWidePanel, whole = columns / kWidePanel * kWidePanel;
+  const FinishRow finish = finish_for(w.after);
+  alignas(64) float last[kTile.rows * kWidePanel];
+  for (int64_t k = 0; k < w.steps; k += kSteps) {
+    const int64_t steps = std::min(kSteps, w.steps - k), later = std::min(kSteps, w.steps - k - steps);
+    const uint8_t* const level = w.panels + k * padded * 4;
+    const uint32_t* const x = w.rows.steps + m * w.rows.stride + k;
+    for (int64_t column = 0; column < columns; column += kWidePanel) {
+      const bool fits = column < whole;
+      const int64_t at = n + column;
+      const uint8_t* const weight = level + at * steps * 4;
+      const uint8_t* const next = column + kWidePanel < columns ? weight + steps * kBytes : later > 0 ? level + padded * steps * 4 + n * later * 4 : nullptr;
+      float* const c = fits ? w.product.y + m * out + at : last;
+      const int64_t c_stride = fits ? out : kWidePanel;
+      const bool adds = w.residual && fits && w.after == Pointwise::none, finishes = later <= 0 && (w.after != Pointwise::none || (w.residual && !adds));
+      in_groups(rows, kTile.group, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
+        const Rows some = {x + row * w.rows.stride, w.rows.stride, w.rows.scales + m + row, w.rows.zeros + m + row};
+        const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, w.scales + at, w.sums + at, adds ? w.residual + (m + row) * out + at : nullptr, next ? next + g * steps * kBytes / groups : nullptr, divide_up(kBytes, groups)};
+        kGroups<Type>[count](some, block, c + row * c_stride, c_stride, k == 0, later <= 0);
+        for (int64_t r = row; finishes && r < row + count; ++r) {  // while they are in the first-level cache
+          finish(c + r * c_stride, std::min(kWidePanel, columns - column), {nullptr, w.residual ? w.residual + (m + r) * out + at : nullptr});
+        }
+      });
+    }
+  }
+  for (int64_t row = 0; row < rows && whole < columns; ++row) std::copy_n(last + row * kWidePanel, columns - whole, w.product.y + (m + row) * out + n + whole);
+}
+
+// ---- rows ----
+
+uint16_t bfloat16_of(float value) {  // to the nearest, ties to even; NaN stays NaN
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return std::isnan(value) ? uint16_t{0x7FC0} : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+ZOO_AVX512 void to_bfloat16(const float* x, int64_t count, uint16_t* to) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
+    std::memcpy(to + i, &rounded, sizeof rounded);
+  }
+  for (; i < count; ++i) to[i] = bfloat16_of(x[i]);
+}
+
+// x [count] -> codes from 0 to 255, and the scale and zero with x = scale * (code - zero). What is not finite makes the scale no number.
+ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scale, float* zero) {
+  __m512 low = _mm512_setzero_ps(), high = low, trouble = low;
+  int64_t i = 0;
+  for (; i < count; i += 16) {
+    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __m512 v = _mm512_maskz_loadu_ps(inside, x + i);
+    low = _mm512_min_ps(low, v);
+    high = _mm512_max_ps(high, v);
+    trouble = _mm512_add_ps(trouble, _mm512_sub_ps(v, v));  // 0, or no number
+  }
+  const float least = _mm512_reduce_min_ps(low), most = _mm512_reduce_max_ps(high);
+  const bool finite = _mm512_reduce_add_ps(trouble) == 0.0F;
+  const float step = std::max(most / 255.0F - least / 255.0F, 1e-30F);
+  *scale = finite ? step : std::numeric_limits<float>::quiet_NaN();
+  *zero = finite ? std::nearbyint(-least / step) : 0.0F;
+  const __m512 times = _mm512_set1_ps(1.0F / step), plus = _mm512_set1_ps(*zero);
+  for (i = 0; i < count; i += 16) {
+    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __m512i code = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_maskz_loadu_ps(inside, x + i), times, plus));
+    _mm512_mask_cvtusepi32_storeu_epi8(to + i, inside, _mm512_max_epi32(code, _mm512_setzero_si512()));
+  }
+}
+
+// All rows of a product as steps; memory for them where they are not what they were.
+struct Converted {
+  std::unique_ptr<uint32_t[]> steps;
+  std::unique_ptr<float[]> scales, zeros;
+  Rows rows;
+};
+
+template <class Type>
+Converted converted(const Product& p, int64_t steps) {
+  Converted all;
+  if constexpr (std::is_same_v<Type, Float32>) {
+    all.rows = {reinterpret_cast<const uint32_t*>(p.x), p.in, p.x, p.x};
+    return all;
+  }
+  const auto room = [](int64_t count) { return static_cast<size_t>(count); };
+  all.steps.reset(new uint32_t[room(p.rows * steps)]);
+  all.scales.reset(new float[room(p.rows)]);
+  all.zeros.reset(new float[room(p.rows)]);
+  at::parallel_for(0, p.rows, std::max<int64_t>(1, (1 << 15) / p.in), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      uint32_t* to = all.steps.get() + row * steps;
+      to[steps - 1] = 0;  // what the last step holds beyond the row
+      if constexpr (std::is_same_v<Type, BFloat16>) to_bfloat16(p.x + row * p.in, p.in, reinterpret_cast<uint16_t*>(to));
+      else to_codes(p.x + row * p.in, p.in, reinterpret_cast<uint8_t*>(to), &all.scales[room(row)], &all.zeros[room(row)]);
+    }
+  });
+  all.rows = {all.steps.get(), steps, all.scales.get(), all.zeros.get()};
+  return all;
+}
+
+// The bias with zeros up to a whole panel.
+std::unique_ptr<float[]> padded_bias(const float* bias, int64_t out) {
+  std::unique_ptr<float[]> all(new float[static_cast<size_t>(divide_up(out, kWidePanel) * kWidePanel)]());
+  std::copy_n(bias, out, all.get());
+  return all;
+}
+
+template <class Type>
+void multiply(const Product& p, const void* panels, const float* scales, const float* sums, const float* bias, Pointwise after, const float* residual) {
+  const int64_t steps = divide_up(p.in, Type::kInputs);
+  const Converted x = converted<Type>(p, steps);
+  const std::unique_ptr<float[]> copied = bias && p.out % kWidePanel != 0 ? padded_bias(bias, p.out) : nullptr;
+  const Work work = {p, static_cast<const uint8_t*>(panels), steps, copied ? copied.get() : bias, scales, sums, x.rows, after, residual};
+  over_tiles(p, kTile, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile<Type>(work, m, rows, n, columns); });
+}
+
+// ---- laying out ----
+
+struct Weight {
+  const float* data;
+  int64_t out, in, out_stride, in_stride;
+  float at(int64_t o, int64_t i) const { return data[o * out_stride + i * in_stride]; }
+};
+
+// Calls work(panel, first step, steps, where they lie) for every panel's blocks, panels side by side.
+template <class Each>
+void over_blocks(int64_t out, int64_t steps, void* memory, const Each& each) {
+  const int64_t count = divide_up(out, kWidePanel), padded = count * kWidePanel;
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      for (int64_t k = 0; k < steps; k += kSteps) {
+        const int64_t some = std::min(kSteps, steps - k);
+        each(panel, k, some, static_cast<uint8_t*>(memory) + (k * padded + panel * kWidePanel * some) * 4);
+      }
+    }
+  });
+}
+
+void lay_out_floats(const Weight& w, void* memory) {
+  over_blocks(w.out, w.in, memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
+    float* const to = reinterpret_cast<float*>(bytes);
+    const int64_t first = panel * kWidePanel, filled = std::min(kWidePanel, w.out - first);
+    const float* const from = w.data + first * w.out_stride + k * w.in_stride;
+    if (filled < kWidePanel) std::memset(bytes, 0, static_cast<size_t>(steps * kBytes));
+    if (w.in_stride == 1) return transpose_block(from, filled, steps, w.out_stride, to, kWidePanel);
+    for (int64_t i = 0; i < steps; ++i) {
+      for (int64_t o = 0; o < filled; ++o) to[i * kWidePanel + o] = from[o * w.out_stride + i * w.in_stride];
+    }
+  });
+}
+
+// number_of(output, input) for the inputs of every step, next to each other.
+template <class Type, class Number, class NumberOf>
+void lay_out(const Weight& w, void* memory, const NumberOf& number_of) {
+  over_blocks(w.out, divide_up(w.in, Type::kInputs), memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
+    Number* to = reinterpret_cast<Number*>(bytes);
+    for (int64_t step = k; step < k + steps; ++step) {
+      for (int64_t o = panel * kWidePanel; o < (panel + 1) * kWidePanel; ++o) {
+        for (int64_t i = step * Type::kInputs; i < (step + 1) * Type::kInputs; ++i) *to++ = o < w.out && i < w.in ? number_of(o, i) : Number{0};
+      }
+    }
+  });
+}
+
+// The scale of every output: its largest number becomes 127. What is not finite makes it no number.
+void find_scales(const Weight& w, float* scales) {
+  at::parallel_for(0, w.out, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      float largest = 0, trouble = 0;
+      for (int64_t i = 0; i < w.in; ++i) largest = std::max(largest, std::abs(w.at(o, i))), trouble += w.at(o, i) - w.at(o, i);
+      scales[o] = trouble == 0 ? largest / 127.0F : std::numeric_limits<float>::quiet_NaN();
+    }
+  });
+}
+
+int8_t code_of(float value, float scale) { return static_cast<int8_t>(scale > 0 ? std::lrint(value / scale) : 0); }
+
+// The scales times the sums of the codes, which the rows' zeros take away.
+void find_sums(const Weight& w, const float* scales, float* sums) {
+  at::parallel_for(0, w.out, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      int64_t sum = 0;
+      for (int64_t i = 0; i < w.in; ++i) sum += code_of(w.at(o, i), scales[o]);
+      sums[o] = static_cast<float>(sum) * scales[o];
+    }
+  });
+}
+
+}  // namespace wide_detail
+
+bool WidePanels::possible(PanelType type) {
+  if (!Panels::possible() || !__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq")) return false;
+  if (type == PanelType::bfloat16) return __builtin_cpu_supports("avx512bf16");
+  return type == PanelType::float32 || (type == PanelType::int8 && __builtin_cpu_supports("avx512vnni"));
+}
+
+void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
+
+WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type) : out_(out), in_(in), type_(type) {
+  namespace d = wide_detail;
+  if (!possible(type) || (type == PanelType::int8 && in > kMostInputs)) throw std::logic_error("WidePanels: not for this type on this processor");
+  const d::Weight w = {weight, out, in, out_stride, in_stride};
+  const int64_t together = type == PanelType::float32 ? 1 : type == PanelType::bfloat16 ? 2 : 4, padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
+  memory_.reset(d::allocate(static_cast<size_t>(padded * d::divide_up(in, together) * 4)));
+  if (type == PanelType::float32) d::lay_out_floats(w, memory_.get());
+  if (type == PanelType::bfloat16) d::lay_out<d::BFloat16, uint16_t>(w, memory_.get(), [&](int64_t o, int64_t i) { return d::bfloat16_of(w.at(o, i)); });
+  if (type != PanelType::int8) return;
+  scales_.reset(new float[static_cast<size_t>(padded)]());
+  sums_.reset(new float[static_cast<size_t>(padded)]());
+  d::find_scales(w, scales_.get());
+  d::find_sums(w, scales_.get(), sums_.get());
+  d::lay_out<d::Int8, int8_t>(w, memory_.get(), [&](int64_t o, int64_t i) { return d::code_of(w.at(o, i), scales_[static_cast<size_t>(o)]); });
+}
+
+void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {
+  namespace d = wide_detail;
+  const d::Product product{x, y, rows, in_, out_};
+  const auto multiply = type_ == PanelType::float32 ? d::multiply<d::Float32> : type_ == PanelType::bfloat16 ? d::multiply<d::BFloat16> : d::multiply<d::Int8>;
+  multiply(product, memory_.get(), scales_.get(), sums_.get(), bias, after, residual);
+}
+
+}  // namespace zoo
+
+#else  // another processor: never possible, never called
+
+namespace zoo {
+bool WidePanels::possible(PanelType) { return false; }
+void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
+WidePanels::WidePanels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type) : out_(out), in_(in), type_(type) {
+  throw std::logic_error("WidePanels need an x86-64 processor with AVX-512");
+}
+void WidePanels::multiply(const float*, int64_t, const float*, Pointwise, const float*, float*) const {}
+}  // namespace zoo
+
+#endif

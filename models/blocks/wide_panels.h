@@ -1,0 +1,42 @@
+// WidePanels: products with a weight that was laid out once, on processors with AVX-512: the scheme of Panels (models/blocks/panels.h) with 32
+// outputs to a panel and up to 8 rows at a time, 16 of the 32 registers holding sums.
+//
+// One step takes 32 bits of a row and, for each output, 32 bits of the weight, whatever they hold; so three precisions are one kernel:
+//   float32   one input a step;
+//   bfloat16  two (AVX512-BF16): rows are rounded as they come, sums are float32;
+//   int8      four (VNNI): weights of one scale an output, symmetric; rows become whole numbers from 0 to 255 as they come, each with a scale and
+//             a zero of its own, so that a row depends on no other; products and sums are exact.
+// Every output is a sum in one fixed order: a result depends neither on the number of threads nor on the other rows of a batch.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "models/blocks/panels.h"
+
+namespace zoo {
+
+class WidePanels {
+ public:
+  // Whether this processor has the instructions; of the types of PanelType all but int4.
+  static bool possible(PanelType type);
+  // Of int8: more would overflow sums of 32 bits.
+  static constexpr int64_t kMostInputs = 65536;
+
+  // weight[o * out_stride + i * in_stride] for o < out, i < in.
+  WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32);
+
+  // As Panels::multiply.
+  void multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const;
+
+ private:
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  int64_t out_, in_;
+  PanelType type_;
+  std::unique_ptr<void, Free> memory_;           // [block of steps][panel][step][32] x 32 bits
+  std::unique_ptr<float[]> scales_, sums_;       // of int8, [panels * 32]: scale of an output, scale times the sum of its codes
+};
+
+}  // namespace zoo
