@@ -15,7 +15,7 @@ void bench_training_step(Model& model, const Tensors& inputs);
 //   {"inputs": FILE, "generate": OPTIONS}  generation with the keys of generation_config.json
 //   {"inputs": FILE, "train": true}        a training step without optimizer (load the network with --mode training)
 //   {"texts": FILE}                        sentence vectors of the file's lines, from text to vectors
-// "save": FILE writes the results there. The answer: {"seconds", "peak_bytes", "resident_bytes"}, or {"error"}.
+// "least_seconds": S repeats it until so much time has passed; the median counts. "save": FILE writes the results there. The answer: {"seconds", "peak_bytes", "resident_bytes"}, or {"error"}.
 int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out);
 
 // What this machine can do and how near the layers come: memory bandwidth, products by precision and number of rows.

@@ -25,6 +25,12 @@ import works as work_list
 HERE = pathlib.Path(__file__).parent
 
 
+# Threads that wait for work spin a little before they sleep: nobody shall run beside another's.
+PAUSE = 0.05
+# Short works are repeated within a turn, so that nobody is measured just after another emptied the caches; the median counts.
+LEAST_SECONDS = 0.3
+
+
 class Contender:
     """A process that answers one request a line."""
 
@@ -37,7 +43,7 @@ class Contender:
         else:
             command = [sys.executable, str(HERE / "contender.py"), peer, str(folder), "--dtype", dtype, "--threads", str(args.threads)]
             command += ["--training"] if training else []
-        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1",
+        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1",
                        "RAYON_NUM_THREADS": str(args.threads)}
         log = open(args.folder / "contenders.log", "a")
         start = time.perf_counter()
@@ -106,7 +112,8 @@ def measure(work, args):
             if c.name in errors:
                 continue
             saved = str(args.folder / f"out.{c.name.replace(' ', '_')}.safetensors")
-            reply = c.ask({**request, "save": saved} if turn == 0 and not training else request)
+            time.sleep(PAUSE)
+            reply = c.ask({**request, "save": saved} if turn == 0 and not training else {**request, "least_seconds": LEAST_SECONDS})
             if "error" in reply:
                 errors[c.name] = reply["error"]
                 continue

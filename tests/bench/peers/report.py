@@ -7,7 +7,7 @@ import platform
 HEAD = """# Speed beside other programs, on one CPU
 
 Made by `make bench-peers` (tests/bench/peers): the same weights and inputs, every contender in a process of its own that keeps its
-network, asked in turns; the first round does not count. **Milliseconds, median of the rounds** (fastest to slowest); "x" is the time of the
+network, asked in turns; the first round does not count, and works of less than 0.3 s are repeated so long within a turn, whose median counts. **Milliseconds, median of the rounds** (fastest to slowest); "x" is the time of the
 contender over that of zoo float32 in the same round, median: above 1, zoo is ahead. Compare within a row; other work on the machine
 moves all of them. Agreement: largest difference to zoo's float32, or the share of equal ids.
 
