@@ -1,5 +1,6 @@
 // zoo bench --serve: pieces of work on request.
 #include <c10/core/InferenceMode.h>
+#include <torch/cuda.h>
 
 #include <chrono>
 #include <iostream>
@@ -7,6 +8,8 @@
 
 #include "app/commands/bench_parts.h"
 #include "app/engine/generation.h"
+#include "app/engine/graphed_forward.h"
+#include "app/engine/graphed_training.h"
 #include "app/machine.h"
 #include "app/tasks/sentence_encoder.h"
 #include "weights/checkpoint.h"
@@ -14,7 +17,7 @@
 
 namespace zoo::app {
 
-void bench_training_step(Model& model, const Tensors& inputs) {
+at::Tensor bench_gradients(Model& model, const Tensors& inputs) {
   at::Tensor loss;
   for (const auto& [name, output] : model.forward(inputs)) {
     if (!output.is_floating_point() || !output.requires_grad()) continue;
@@ -22,6 +25,10 @@ void bench_training_step(Model& model, const Tensors& inputs) {
     loss = loss.defined() ? loss + part : part;
   }
   loss.backward();
+  return loss.detach();
+}
+
+void forget_gradients(Model& model) {
   for (auto& parameter : model.parameters()) parameter.mutable_grad() = at::Tensor();
 }
 
@@ -53,53 +60,78 @@ Tensors generated(const Bundle& bundle, Generator& write, const Tensors& inputs,
   return {{"ids", at::stack(rows)}};
 }
 
+// The network, and what it recorded for earlier requests.
+struct Served {
+  Served(const Bundle& b, bool record)
+      : bundle(b), graphs(record), write(*b.model), forward(*b.model),
+        training(b.model->parameters(), [this](const Tensors& batch) { return bench_gradients(*bundle.model, batch); }, record) {}
+
+  const Bundle& bundle;
+  const bool graphs;
+  Generator write;
+  GraphedForward forward;
+  GraphedTraining training;
+};
+
 // One piece of work, without reading what it works on.
 class Work {
  public:
-  Work(const Bundle& bundle, Generator& write, const Json& request) : bundle_(bundle), write_(write), request_(request) {
-    if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), bundle.device);
+  Work(Served& served, const Json& request) : served_(served), request_(request) {
+    if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), served.bundle.device);
     if (request.contains("texts")) texts_ = read_texts(request.at("texts").get<std::string>());
   }
 
-  Tensors run() const {
+  Tensors run() {
+    const Bundle& bundle = served_.bundle;
     if (request_.value("train", false)) {
-      bench_training_step(*bundle_.model, inputs_);
+      served_.training(inputs_);
+      forget_gradients(*bundle.model);
       return {};
     }
     const c10::InferenceMode guard;
-    if (!texts_.empty()) return {{"vectors", encode_sentences(bundle_, sentence_settings(bundle_, Json::object()), texts_, "", 0)}};
-    return request_.contains("generate") ? generated(bundle_, write_, inputs_, request_.at("generate")) : bundle_.model->forward(inputs_);
+    if (!texts_.empty()) return {{"vectors", encode_sentences(bundle, sentence_settings(bundle, Json::object()), texts_, "", 0)}};
+    if (request_.contains("generate")) return generated(bundle, served_.write, inputs_, request_.at("generate"));
+    return served_.graphs ? served_.forward(inputs_) : bundle.model->forward(inputs_);
   }
 
  private:
-  const Bundle& bundle_;
-  Generator& write_;
+  Served& served_;
   const Json& request_;
   Tensors inputs_;
   std::vector<std::string> texts_;
 };
 
-Json answer(const Bundle& bundle, Generator& write, const Json& request) {
-  const Work work(bundle, write, request);
+Json answer(Served& served, const Json& request) {
+  const at::Device device = served.bundle.device;
+  const auto wait = [&] {
+    if (device.is_cuda()) torch::cuda::synchronize(device.index());
+  };
+  Work work(served, request);
+  const int64_t times = request.value("repeat", int64_t{1});
+  Tensors results;
+  wait();
   const auto start = std::chrono::steady_clock::now();
-  const Tensors results = work.run();
+  for (int64_t i = 0; i < times; ++i) {
+    results = work.run();
+    wait();
+  }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   if (request.contains("save")) {
     weights::NamedTensors named;
     for (const auto& [name, tensor] : results) named.emplace_back(name, tensor.cpu().contiguous());
     weights::save_safetensors(request.at("save").get<std::string>(), named);
   }
-  return {{"seconds", seconds.count()}, {"peak_bytes", peak_resident_bytes()}, {"resident_bytes", resident_bytes()}};
+  return {{"seconds", seconds.count() / static_cast<double>(times)}, {"peak_bytes", peak_resident_bytes()}, {"resident_bytes", resident_bytes()}};
 }
 
 }  // namespace bench_serve_detail
 
-int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out) {
-  Generator write(*bundle.model);
+int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out, bool graphs) {
+  bench_serve_detail::Served served(bundle, graphs);
   for (std::string line; std::getline(in, line);) {
     Json reply;
     try {
-      reply = bench_serve_detail::answer(bundle, write, Json::parse(line));
+      reply = bench_serve_detail::answer(served, Json::parse(line));
     } catch (const std::exception& error) {
       reply = {{"error", std::string(error.what()).substr(0, 400)}};
     }
