@@ -47,7 +47,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 torch=$1 build=${2:-$here/build}
 mkdir -p "$build"
 cmake -S "$here/source" -B "$build" -G Ninja -DZOO_TORCH="$torch" -DZOO_IMAGES=OFF -DCMAKE_PREFIX_PATH="$here/usr" -DFMT_INCLUDE="$here/usr/include" \
-  -DCMAKE_BUILD_RPATH="$(echo "$here"/usr/lib/*-linux-gnu)" > "$build/configure.log" 2>&1 || { tail -30 "$build/configure.log" >&2; exit 1; }
+  -DCMAKE_CXX_FLAGS="-isystem $here/usr/include" -DCMAKE_BUILD_RPATH="$(echo "$here"/usr/lib/*-linux-gnu)" > "$build/configure.log" 2>&1 || { tail -30 "$build/configure.log" >&2; exit 1; }
 ninja -C "$build" "${@:3}"
 END
 chmod +x "$folder/build.sh"

@@ -5,9 +5,9 @@
 
 #ifdef ZOO_CUDA_GRAPHS
 #include <ATen/cuda/CUDAGraph.h>
-#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
@@ -82,9 +82,9 @@ void CudaGraph::record(c10::Device device, const std::function<void()>& work) {
 
 void CudaGraph::capture(c10::Device device, const std::function<void()>& work, const CudaGraph* other) {
   parts_ = std::make_unique<Parts>();
-  const c10::cuda::CUDAGuard guard(device);
+  const c10::DeviceGuard guard(device);
   const cuda_graph_detail::SideStream side(device.index());
-  c10::cuda::CUDACachingAllocator::emptyCache();  // what the plain runs held is free for the recording
+  at::getDeviceAllocator(at::kCUDA)->emptyCache();  // what the plain runs held is free for the recording
   cuda_graph_detail::capture(parts_->graph, other ? other->parts_->graph.pool() : cuda_graph_detail::Pool{0, 0}, work);
   side.synchronize();
 }
