@@ -114,14 +114,14 @@ TEST_CASE("queries, keys and values of many rows on a GPU are one product", "[gp
   if (!here()) return;
   at::manual_seed(8);
   Linear q(32, 16), k(32, 16), v(32, 16);
-  for (auto& layer : {q, k, v}) {
+  for (Linear layer : {q, k, v}) {
     layer->init();
     layer->to(at::Device(at::kCUDA), at::kBFloat16);
   }
   const at::Tensor x = at::randn({3, 20, 32}).to(at::kCUDA, at::kBFloat16);
   const c10::InferenceMode guard;
   CHECK(!LinearLayer::together({q.get(), k.get(), v.get()}, x)[0].defined());  // weights may still change
-  for (auto& layer : {q, k, v}) layer->pack();
+  for (Linear layer : {q, k, v}) layer->pack();
   for (int round = 0; round < 2; ++round) {
     const auto y = LinearLayer::together({q.get(), k.get(), v.get()}, x);
     CHECK(difference(y[0], q(x)) < allowed(at::kBFloat16));
