@@ -18,7 +18,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # in this order: weights lose digits on the way
 HEAD = """# Speed on a GPU
 
 Made by `python tests/bench/peers_cuda.py --zoo build/zoo --folder FOLDER --rounds {rounds} --write docs/results/speed_cuda.md`: all programs in turns in
