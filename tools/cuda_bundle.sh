@@ -2,7 +2,8 @@
 # cuda_bundle.sh FOLDER: what zoo's build needs beside a CUDA LibTorch, for a machine without a package registry: the sources, and headers and small
 # libraries of the system packages here (tools/packages.txt; without OpenCV, whose picture files bring 137 libraries). Copy FOLDER there and run
 #   FOLDER/build.sh TORCH [BUILD [TARGET...]]
-# with the folder of LibTorch (or of an installed torch package). It needs there: a compiler as new as here, CMake, Ninja, CUDA's headers.
+# with the folder of LibTorch (or of an installed torch package). It needs there: a compiler as new as here, CMake, Ninja, CUDA's headers. Where the
+# compiler's own choice is to link the C++ library statically, name another by CXX: std::filesystem would crash (cmake/libtorch.cmake).
 source "$(dirname "$0")/lib.sh"
 
 [ $# -eq 1 ] || fail "usage: tools/cuda_bundle.sh FOLDER"
@@ -38,6 +39,8 @@ done
 
 mkdir -p "$folder/source"
 git ls-files -co --exclude-standard | tar -c -T - | tar -x -C "$folder/source"
+# A Catch2 of another major version there must not mix with this one.
+[ -e "$folder/usr/include/catch2/catch_all.hpp" ] || sed -i 's/__has_include(<catch2\/catch_all.hpp>)/0/' "$folder"/source/tests/{catch.h,main.cpp}
 
 cat > "$folder/build.sh" << 'END'
 #!/bin/bash
