@@ -12,6 +12,7 @@
 #include "app/cli.h"
 #include "app/commands/bench_parts.h"
 #include "app/engine/graphed_forward.h"
+#include "app/engine/graphed_training.h"
 #include "app/machine.h"
 #include "app/report/progress.h"
 #include "app/report/table.h"
@@ -124,6 +125,23 @@ double difference_of_graph(GraphedForward& graphed, Model& model, const Tensors&
   return largest;
 }
 
+// The same of a training step's loss and gradients, with the same random numbers.
+double difference_of_steps(GraphedTraining& graphed, Model& model, const Tensors& inputs) {
+  at::manual_seed(1);
+  std::vector<at::Tensor> plain = {bench_gradients(model, inputs)};
+  for (const auto& parameter : model.parameters()) plain.push_back(parameter.grad());
+  forget_gradients(model);
+  at::manual_seed(1);
+  std::vector<at::Tensor> replayed = {graphed(inputs)};
+  for (const auto& parameter : model.parameters()) replayed.push_back(parameter.grad());
+  double largest = 0;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    if (plain[i].defined()) largest = std::max(largest, (plain[i].to(at::kDouble) - replayed[i].to(at::kDouble)).abs().max().item<double>());
+  }
+  forget_gradients(model);
+  return largest;
+}
+
 Result measure(const Bundle& bundle, const Case& c, const Options& options) {
   Result result;
   result.what = c;
@@ -135,7 +153,12 @@ Result measure(const Bundle& bundle, const Case& c, const Options& options) {
       if (options.graphs) forward(inputs);
       else bundle.model->forward(inputs);
     };
-    const std::function<void()> work = options.mode == "training" ? [&] { bench_training_step(*bundle.model, inputs); } : std::function<void()>(infer);
+    GraphedTraining step(bundle.model->parameters(), [&](const Tensors& batch) { return bench_gradients(*bundle.model, batch); }, options.graphs);
+    const auto train = [&] {
+      step(inputs);
+      forget_gradients(*bundle.model);
+    };
+    const std::function<void()> work = options.mode == "training" ? std::function<void()>(train) : infer;
     reset_peak(c.device);
     for (int64_t i = 0; i < options.warmup; ++i) seconds_of(work, c.device);
     std::vector<double> seconds;
@@ -147,6 +170,7 @@ Result measure(const Bundle& bundle, const Case& c, const Options& options) {
     summarise(std::move(seconds), result);
     result.peak_bytes = peak(c.device);
     if (forward.recorded() > 0) result.graph_difference = difference_of_graph(forward, *bundle.model, random_inputs(bundle, c));
+    if (step.recorded() > 0) result.graph_difference = difference_of_steps(step, *bundle.model, random_inputs(bundle, c));
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     result.error = text.substr(0, text.find('\n'));
@@ -282,7 +306,7 @@ int serve(const Options& options, const Common& common) {
   if (options.models.size() != 1 || options.dtypes.size() != 1) throw UsageError("--serve takes one network and one --dtype");
   const Bundle bundle = load(options.models.front(), common.resolved_device(), options.dtypes.front(), 0, options);
   std::cout << Json{{"ready", options.models.front()}, {"resident_bytes", resident_bytes()}, {"peak_bytes", peak_resident_bytes()}}.dump() << std::endl;
-  return serve_requests(bundle, std::cin, std::cout);
+  return serve_requests(bundle, std::cin, std::cout, options.graphs);
 }
 
 int run(const Options& options, const Common& common) {
@@ -327,7 +351,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--repeat", options->repeat, "runs that count, at least")->check(CLI::Range(1, 1000000))->capture_default_str();
   command.add_option("--warmup", options->warmup, "runs before that, left out")->check(CLI::Range(0, 1000000))->capture_default_str();
   command.add_option("--min-time", options->min_time, "go on until the runs that count took this many seconds")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
-  command.add_flag("!--no-graphs", options->graphs, "on a GPU: launch every kernel anew instead of replaying the forward as a CUDA graph");
+  command.add_flag("!--no-graphs", options->graphs, "on a GPU: launch every kernel anew instead of replaying the forward or the training step as a CUDA graph");
   command.add_flag("--markdown", options->markdown, "a Markdown table");
   command.add_flag("--csv", options->csv, "CSV");
   command.add_flag("--roofline", options->roofline, "instead: this machine's memory bandwidth, and the products of linear layers by precision");

@@ -1,5 +1,6 @@
 // zoo bench --serve: pieces of work on request.
 #include <c10/core/InferenceMode.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 #include <chrono>
@@ -8,6 +9,8 @@
 
 #include "app/commands/bench_parts.h"
 #include "app/engine/generation.h"
+#include "app/engine/graphed_forward.h"
+#include "app/engine/graphed_training.h"
 #include "app/machine.h"
 #include "app/tasks/sentence_encoder.h"
 #include "weights/checkpoint.h"
@@ -15,7 +18,7 @@
 
 namespace zoo::app {
 
-void bench_training_step(Model& model, const Tensors& inputs) {
+at::Tensor bench_gradients(Model& model, const Tensors& inputs) {
   at::Tensor loss;
   for (const auto& [name, output] : model.forward(inputs)) {
     if (!output.is_floating_point() || !output.requires_grad()) continue;
@@ -23,6 +26,10 @@ void bench_training_step(Model& model, const Tensors& inputs) {
     loss = loss.defined() ? loss + part : part;
   }
   loss.backward();
+  return loss.detach();
+}
+
+void forget_gradients(Model& model) {
   for (auto& parameter : model.parameters()) parameter.mutable_grad() = at::Tensor();
 }
 
@@ -54,40 +61,62 @@ Tensors generated(const Bundle& bundle, Generator& write, const Tensors& inputs,
   return {{"ids", at::stack(rows)}};
 }
 
+// The network, and what it recorded for earlier requests.
+struct Served {
+  Served(const Bundle& b, bool record)
+      : bundle(b), graphs(record), write(*b.model), forward(*b.model),
+        training(b.model->parameters(), [this](const Tensors& batch) { return bench_gradients(*bundle.model, batch); }, record) {}
+
+  const Bundle& bundle;
+  const bool graphs;
+  Generator write;
+  GraphedForward forward;
+  GraphedTraining training;
+};
+
 // One piece of work, without reading what it works on.
 class Work {
  public:
-  Work(const Bundle& bundle, Generator& write, const Json& request) : bundle_(bundle), write_(write), request_(request) {
-    if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), bundle.device);
+  Work(Served& served, const Json& request) : served_(served), request_(request) {
+    if (request.contains("inputs")) inputs_ = read_inputs(request.at("inputs").get<std::string>(), served.bundle.device);
     if (request.contains("texts")) texts_ = read_texts(request.at("texts").get<std::string>());
   }
 
-  Tensors run() const {
+  Tensors run() {
+    const Bundle& bundle = served_.bundle;
     if (request_.value("train", false)) {
-      bench_training_step(*bundle_.model, inputs_);
+      served_.training(inputs_);
+      forget_gradients(*bundle.model);
       return {};
     }
     const c10::InferenceMode guard;
-    if (!texts_.empty()) return {{"vectors", encode_sentences(bundle_, sentence_settings(bundle_, Json::object()), texts_, "", 0)}};
-    return request_.contains("generate") ? generated(bundle_, write_, inputs_, request_.at("generate")) : bundle_.model->forward(inputs_);
+    if (!texts_.empty()) return {{"vectors", encode_sentences(bundle, sentence_settings(bundle, Json::object()), texts_, "", 0)}};
+    if (request_.contains("generate")) return generated(bundle, served_.write, inputs_, request_.at("generate"));
+    return served_.graphs ? served_.forward(inputs_) : bundle.model->forward(inputs_);
   }
 
  private:
-  const Bundle& bundle_;
-  Generator& write_;
+  Served& served_;
   const Json& request_;
   Tensors inputs_;
   std::vector<std::string> texts_;
 };
 
-Json answer(const Bundle& bundle, Generator& write, const Json& request) {
-  const Work work(bundle, write, request);
+Json answer(Served& served, const Json& request) {
+  const at::Device device = served.bundle.device;
+  const auto wait = [&] {
+    if (device.is_cuda()) torch::cuda::synchronize(device.index());
+  };
+  Work work(served, request);
+  const auto times = request.value("repeat", size_t{1});
   const double least = request.value("least_seconds", 0.0);
   Tensors results;
   std::vector<double> runs;
-  for (double sum = 0; runs.empty() || sum < least; sum += runs.back()) {
+  wait();
+  for (double sum = 0; runs.size() < std::max<size_t>(times, 1) || sum < least; sum += runs.back()) {
     const auto start = std::chrono::steady_clock::now();
     results = work.run();
+    wait();
     runs.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(runs.begin(), runs.end());
@@ -101,12 +130,12 @@ Json answer(const Bundle& bundle, Generator& write, const Json& request) {
 
 }  // namespace bench_serve_detail
 
-int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out) {
-  Generator write(*bundle.model);
+int serve_requests(const Bundle& bundle, std::istream& in, std::ostream& out, bool graphs) {
+  bench_serve_detail::Served served(bundle, graphs);
   for (std::string line; std::getline(in, line);) {
     Json reply;
     try {
-      reply = bench_serve_detail::answer(bundle, write, Json::parse(line));
+      reply = bench_serve_detail::answer(served, Json::parse(line));
     } catch (const std::exception& error) {
       reply = {{"error", std::string(error.what()).substr(0, 400)}};
     }

@@ -64,7 +64,7 @@ struct Arguments {
   std::string recipe, out, resume, seeds;
   std::vector<std::string> assignments;
   std::map<std::string, std::string> flags;
-  bool overwrite = false, reinit_head = false;
+  bool overwrite = false, reinit_head = false, graphs = true;
   int processes = 1;
 };
 
@@ -83,6 +83,7 @@ Json assemble(const Arguments& arguments, const CLI::App& command, const Common&
     if (!value.empty()) set_in_recipe(json, std::string(flag.key) + "=" + value);
   }
   if (arguments.reinit_head) json["reinit_head"] = true;
+  if (!arguments.graphs) json["graphs"] = false;
   for (const auto& assignment : arguments.assignments) set_in_recipe(json, assignment);
   const auto* seed = command.get_option_no_throw("--seed");
   if (seed && seed->count() > 0) json["seed"] = common.seed;
@@ -231,6 +232,7 @@ Action declare(CLI::App& command, Common& common) {
   command.add_option("--processes", arguments->processes, "so many processes of this machine share the work; each takes --batch-size examples a step")
       ->check(CLI::Range(1, 1024));
   command.add_flag("--reinit-head", arguments->reinit_head, "start the head afresh when the data has other classes");
+  command.add_flag("!--no-graphs", arguments->graphs, "on a GPU: launch every kernel anew instead of replaying steps as a CUDA graph");
   command.add_flag("--overwrite", arguments->overwrite, "replace an earlier checkpoint in --out");
   return [arguments, &command, &common] { return run(*arguments, command, common); };
 }

@@ -375,6 +375,7 @@ Recipe read_recipe(const Json& json) {
   if (const Json* stopping = s.find("early_stopping")) d::read_early_stopping(*stopping, r.early_stopping);
   if (const Json* saving = s.find("checkpoint")) d::read_saving(*saving, r.checkpoint);
   s.whole("workers", r.workers, 0);
+  s.flag("graphs", r.graphs);
   s.seed("seed", r.seed);
   s.text("description", r.description);
   s.finish();
@@ -407,7 +408,7 @@ Json write_recipe(const Recipe& r) {
           {"schedule", d::write_schedule(r.schedule)}, {"clip_norm", r.clip_norm}, {"label_smoothing", r.label_smoothing},
           {"group_by_length", r.group_by_length}, {"eval_every", r.eval_every}, {"best", {{"metric", r.best.metric}, {"mode", r.best.mode}}},
           {"early_stopping", {{"patience", r.early_stopping.patience}, {"min_delta", r.early_stopping.min_delta}}},
-          {"checkpoint", d::write_saving(r.checkpoint)}, {"workers", r.workers}, {"seed", r.seed}};
+          {"checkpoint", d::write_saving(r.checkpoint)}, {"workers", r.workers}, {"graphs", r.graphs}, {"seed", r.seed}};
   d::write_step(r, json);
   return json;
 }

@@ -68,6 +68,7 @@ struct Recipe {
   EarlyStopping early_stopping;
   Saving checkpoint;
   int64_t workers = 1;                // loader threads
+  bool graphs = true;                 // on a GPU: steps are recorded (graphed_training.h)
   uint64_t seed = 0;
 };
 

@@ -450,7 +450,7 @@ TrainingResult Training::run() {
 
 // Keys that change how long a run takes or when it saves, not what it learns.
 bool harmless(const std::string& key) {
-  for (const char* known : {"workers", "max_minutes", "checkpoint", "description"}) {
+  for (const char* known : {"workers", "graphs", "max_minutes", "checkpoint", "description"}) {
     if (key == known || key.starts_with(std::string(known) + ".")) return true;
   }
   return false;

@@ -29,7 +29,8 @@ Tensors with_prefix(const Tensors& all, const std::string& prefix) {
 TrainingStep::TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle, const Ranks& ranks)
     : recipe_(recipe), task_(task), bundle_(bundle), ranks_(ranks), loss_options_(recipe.options),
       optimizer_(recipe.optimizer, *bundle.model, ranks, recipe.shard_optimizer),
-      reducer_(ranks, optimizer_.parameters(), /*overlap=*/!recipe.recompute) {
+      reducer_(ranks, optimizer_.parameters(), /*overlap=*/!recipe.recompute),
+      alone_(optimizer_.parameters(), [this](const Tensors& batch) { return differentiated(batch, 1.0, /*last=*/true); }, recordable()) {
   loss_options_["label_smoothing"] = recipe.label_smoothing;
   if (recipe.ema.decay > 0.0) average_.emplace(recipe.ema, *bundle.model);
   if (recipe.precision == "fp16") scaler_.emplace(LossScaler::Options{}, bundle.device);
@@ -42,6 +43,9 @@ TrainingStep::TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundl
   }
 }
 
+// Mixing draws its shares on the CPU, recomputation reads the generator's state: a recording would repeat the one and refuse the other.
+bool TrainingStep::recordable() const { return recipe_.graphs && ranks_.size() == 1 && !recipe_.mixing.active() && !recipe_.recompute; }
+
 at::Tensor TrainingStep::loss_of(const Tensors& batch) {
   const Autocast autocast(recipe_.precision, bundle_.device);
   if (recipe_.mixing.active()) {
@@ -53,20 +57,24 @@ at::Tensor TrainingStep::loss_of(const Tensors& batch) {
   return distillation_ ? distillation_->loss(loss, outputs, batch) : loss;
 }
 
+at::Tensor TrainingStep::differentiated(const Tensors& batch, double share, bool last) {
+  at::Tensor loss;
+  if (!batch.empty()) loss = share == 1.0 ? loss_of(batch) : loss_of(batch) * share;
+  reducer_.backward(scaler_ && loss.defined() ? scaler_->scale(loss) : loss, last);
+  return loss.defined() ? loss.detach() : loss;
+}
+
 double TrainingStep::accumulate(std::span<const Tensors> batches) {
   double terms = 0;
   for (const auto& batch : batches) terms += batch.empty() ? 0.0 : task_.loss_terms(batch);
   ranks_.all_reduce_sum(std::span(&terms, 1));
   const bool alone = batches.size() == 1 && ranks_.size() == 1;
+  if (alone && !batches[0].empty()) return alone_(batches[0]).item<double>();
   double total = 0;
   for (size_t i = 0; i < batches.size(); ++i) {
-    at::Tensor loss;
-    if (!batches[i].empty()) {
-      loss = loss_of(batches[i]);
-      if (!alone) loss = loss * (task_.loss_terms(batches[i]) / terms);
-      total += loss.item<double>();
-    }
-    reducer_.backward(scaler_ && loss.defined() ? scaler_->scale(loss) : loss, /*last=*/i + 1 == batches.size());
+    const double share = alone || batches[i].empty() ? 1.0 : task_.loss_terms(batches[i]) / terms;
+    const at::Tensor loss = differentiated(batches[i], share, /*last=*/i + 1 == batches.size());
+    if (loss.defined()) total += loss.item<double>();
   }
   ranks_.all_reduce_sum(std::span(&total, 1));
   return total;

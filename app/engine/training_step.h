@@ -5,6 +5,7 @@
 
 #include "app/engine/ema.h"
 #include "app/engine/gradient_reducer.h"
+#include "app/engine/graphed_training.h"
 #include "app/engine/precision.h"
 #include "app/engine/recipe.h"
 #include "app/engine/sharded_optimizer.h"
@@ -21,6 +22,8 @@ struct StepResult {
 class TrainingStep {
  public:
   TrainingStep(const Recipe& recipe, const Task& task, Bundle& bundle, const Ranks& ranks);
+  TrainingStep(const TrainingStep&) = delete;
+  TrainingStep& operator=(const TrainingStep&) = delete;
 
   // Several batches, here and on other ranks, count as the one large batch that they make together: each weighs by its terms
   // (Task::loss_terms). All ranks give equally many batches; an empty one stands for no examples.
@@ -35,6 +38,9 @@ class TrainingStep {
 
  private:
   at::Tensor loss_of(const Tensors& batch);
+  bool recordable() const;
+  // Loss of a batch times its share of the step, detached; its gradients are added to those at hand. Undefined for an empty batch.
+  at::Tensor differentiated(const Tensors& batch, double share, bool last);
   double accumulate(std::span<const Tensors> batches);
   void refuse_if_not_finite(const StepResult& result, std::span<const Tensors> batches) const;
   std::string first_bad_tensor(const Tensors& batch) const;
@@ -49,6 +55,7 @@ class TrainingStep {
   std::optional<WeightAverage> average_;
   std::optional<LossScaler> scaler_;  // float16 only
   std::optional<Distillation> distillation_;
+  GraphedTraining alone_;  // a step's only batch, in one process: loss and gradients
 };
 
 }  // namespace zoo::app

@@ -6,12 +6,12 @@ namespace zoo {
 
 Tensor BertSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
   const int64_t heads = options.heads;
-  return merge_heads(attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), mask,
-                               is_training() ? options.attention_dropout : 0.0));
+  const auto [q, k, v] = projections(query, key, value, x);
+  return merge_heads(attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), mask, is_training() ? options.attention_dropout : 0.0));
 }
 
 Tensor BertOutputImpl::forward(const Tensor& x, const Tensor& residual) {
-  if (!is_training()) return norm(added(dense, x, residual));
+  if (!is_training()) return added_and_normed(dense, norm, x, residual);
   return norm(at::dropout(dense(x), options.dropout, true) + residual);
 }
 

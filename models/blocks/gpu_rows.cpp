@@ -245,6 +245,30 @@ at::Tensor gpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double ep
   return y;
 }
 
+at::Tensor gpu_layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias, double eps, at::Tensor* sum) {
+  namespace d = gpu_rows_detail;
+  constexpr int64_t kMostVectors = 8;  // of 16 bytes, that a lane keeps in registers
+  const int64_t width = weight.numel(), bytes = width * x.element_size(), vectors = (bytes / 16 + 31) / 32;
+  if (!d::possible(x) || x.numel() == 0 || x.size(-1) != width || bytes % 16 != 0 || vectors > kMostVectors || !bias.defined()) return {};
+  for (const auto* t : {&x, &weight, &bias}) {
+    if (!d::alike(*t, x) || !d::aligned(*t)) return {};
+  }
+  if (residual.defined() && !(d::alike(residual, x) && d::aligned(residual) && residual.sizes() == x.sizes())) return {};
+  const c10::DeviceGuard guard(x.device());
+  const CUfunction function = d::kernel("layer_norm", "LAYER", vectors, x.scalar_type(), x.device().index());
+  if (!function) return {};
+  const at::Tensor y = at::empty_like(x), s = sum && residual.defined() ? at::empty_like(x) : x;
+  const void *from = x.const_data_ptr(), *added = residual.defined() ? residual.const_data_ptr() : nullptr, *gains = weight.const_data_ptr(), *offsets = bias.const_data_ptr();
+  void *total = sum && residual.defined() ? s.mutable_data_ptr() : nullptr, *to = y.mutable_data_ptr();
+  long long rows = x.numel() / width;
+  int numbers = static_cast<int>(width);
+  float epsilon = static_cast<float>(eps);
+  void* arguments[] = {&from, &added, &gains, &offsets, &total, &to, &rows, &numbers, &epsilon};
+  d::launch(function, {(rows + d::kWarps - 1) / d::kWarps, 1}, 0, arguments, x.device().index());
+  if (sum) *sum = s;  // last: it may be the residual's own name
+  return y;
+}
+
 at::Tensor gpu_attend(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values, const at::Tensor& mask, double scale) {
   return gpu_rows_detail::attend(q, nullptr, keys, values, mask, scale);
 }
@@ -261,6 +285,7 @@ namespace zoo {
 at::Tensor gpu_linear(const at::Tensor&, const at::Tensor&, const at::Tensor&, Pointwise, const at::Tensor&) { return {}; }
 std::array<at::Tensor, 3> gpu_linear(const at::Tensor&, const std::array<LinearWeight, 3>&) { return {}; }
 at::Tensor gpu_rms_norm(const at::Tensor&, const at::Tensor&, double) { return {}; }
+at::Tensor gpu_layer_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double, at::Tensor*) { return {}; }
 at::Tensor gpu_attend(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
 at::Tensor gpu_attend(const at::Tensor&, const Newest&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
 }  // namespace zoo

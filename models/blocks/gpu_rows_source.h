@@ -36,6 +36,14 @@ __device__ void unpack(uint4 v, float* x) {
   }
 }
 #endif
+__device__ uint4 pack(const float* x) {
+#if TYPE == 0
+  return make_uint4(__float_as_uint(x[0]), __float_as_uint(x[1]), __float_as_uint(x[2]), __float_as_uint(x[3]));
+#else
+  const auto two = [&](int i) { return static_cast<unsigned>(narrow(x[i])) | static_cast<unsigned>(narrow(x[i + 1])) << 16; };
+  return make_uint4(two(0), two(2), two(4), two(6));
+#endif
+}
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps;
 
@@ -173,6 +181,67 @@ extern "C" __global__ void __launch_bounds__(kThreads) rms_norm(const T* x, cons
     T* to = y + static_cast<long long>(blockIdx.x) * width + i * kVector;
 #pragma unroll
     for (int e = 0; e < kVector; ++e) to[e] = narrow(v[e] * factor * gain[e]);
+  }
+}
+#endif
+
+#ifdef LAYER
+__device__ float of_warp(float x) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffff, x, step);
+  return x;
+}
+
+// y = (s - mean) / sqrt(variance + eps) * weight + bias for s = x + residual; a warp for a row, which it keeps in registers: LAYER vectors a lane.
+extern "C" __global__ void __launch_bounds__(kThreads)
+layer_norm(const T* x, const T* residual, const T* weight, const T* bias, T* sum, T* y, long long rows, int width, float eps) {
+  let_next_begin();
+  wait_for_others();
+  const int lane = threadIdx.x % 32, vectors = width / kVector;
+  const long long row = static_cast<long long>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (row >= rows) return;
+  const auto at = [&](const T* from, long long of_row) { return reinterpret_cast<const uint4*>(from + of_row * width) + lane; };
+  uint4 own[LAYER], other[LAYER];
+#pragma unroll
+  for (int a = 0; a < LAYER; ++a) own[a] = lane + a * 32 < vectors ? at(x, row)[a * 32] : make_uint4(0, 0, 0, 0);
+  if (residual) {
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) other[a] = lane + a * 32 < vectors ? at(residual, row)[a * 32] : make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      float v[kVector], w[kVector];
+      unpack(own[a], v);
+      unpack(other[a], w);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) v[e] += w[e];
+      own[a] = pack(v);  // the norm is that of the rounded sum, which goes on to the next layer
+      if (sum && lane + a * 32 < vectors) const_cast<uint4*>(at(sum, row))[a * 32] = own[a];
+    }
+  }
+  float values[LAYER][kVector], total = 0.0f, squares = 0.0f;
+#pragma unroll
+  for (int a = 0; a < LAYER; ++a) {
+    unpack(own[a], values[a]);
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) total += values[a][e];
+  }
+  const float mean = of_warp(total) / width;
+#pragma unroll
+  for (int a = 0; a < LAYER; ++a) {
+    if (lane + a * 32 >= vectors) break;
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) squares += (values[a][e] - mean) * (values[a][e] - mean);
+  }
+  const float factor = rsqrtf(of_warp(squares) / width + eps);
+#pragma unroll
+  for (int a = 0; a < LAYER; ++a) {
+    if (lane + a * 32 >= vectors) break;
+    float gain[kVector], offset[kVector];
+    unpack(__ldg(at(weight, 0) + a * 32), gain);
+    unpack(__ldg(at(bias, 0) + a * 32), offset);
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) values[a][e] = (values[a][e] - mean) * factor * gain[e] + offset[e];
+    const_cast<uint4*>(at(y, row))[a * 32] = pack(values[a]);
   }
 }
 #endif

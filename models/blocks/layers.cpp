@@ -14,7 +14,10 @@ namespace zoo {
 LayerNormImpl::LayerNormImpl(int64_t width, double eps)
     : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
 
-Tensor LayerNormImpl::forward(const Tensor& x) { return at::layer_norm(x, weight.sizes(), weight, bias, eps_); }
+Tensor LayerNormImpl::forward(const Tensor& x) {
+  const Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
+  return y.defined() ? y : at::layer_norm(x, weight.sizes(), weight, bias, eps_);
+}
 
 void LayerNormImpl::init() {
   at::NoGradGuard no_grad;
@@ -56,7 +59,23 @@ Conv2dImpl::Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, 
   if (with_bias) bias = param("bias", {out});
 }
 
+namespace layers_detail {
+
+// cuDNN's convolution of such patches takes ten times as long as their product (docs/performance.md).
+bool are_rows(const Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
+  return x.is_cuda() && x.dim() == 4 && kernel > 1 && stride == kernel && padding == 0 && x.size(2) % kernel == 0 && x.size(3) % kernel == 0 && x.numel() > 0;
+}
+
+Tensor product_of_patches(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const int64_t k = weight.size(2), height = x.size(2) / k, width = x.size(3) / k;
+  const Tensor rows = x.reshape({x.size(0), x.size(1), height, k, width, k}).permute({0, 2, 4, 1, 3, 5}).reshape({x.size(0), height, width, x.size(1) * k * k});
+  return at::linear(rows, weight.flatten(1), bias.defined() ? std::optional<Tensor>(bias) : std::nullopt).permute({0, 3, 1, 2});
+}
+
+}  // namespace layers_detail
+
 Tensor Conv2dImpl::forward(const Tensor& x) {
+  if (layers_detail::are_rows(x, weight.size(2), stride_, padding_)) return adapted(layers_detail::product_of_patches(x, weight, bias), x);
   return adapted(at::conv2d(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, {stride_, stride_}, {padding_, padding_}), x);
 }
 

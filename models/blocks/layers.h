@@ -11,6 +11,7 @@ class LayerNormImpl : public Module {
   Tensor forward(const Tensor& x);
   void init() override;
   Tensor weight, bias;  // [width]
+  double eps() const { return eps_; }
 
  private:
   double eps_;
@@ -30,7 +31,7 @@ class EmbeddingImpl : public Module {
 };
 ZOO_MODULE(Embedding);
 
-// 2-D convolution: [B, in, H, W] -> [B, out, H', W'].
+// 2-D convolution: [B, in, H, W] -> [B, out, H', W']. On a GPU patches that lie side by side are multiplied as rows.
 class Conv2dImpl : public AdaptableLayer {
  public:
   Conv2dImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0, bool with_bias = true);

@@ -3,9 +3,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <mutex>
 
-#include "models/blocks/gpu_rows.h"
-#include "models/blocks/layers.h"
 #include "models/blocks/onednn.h"
 
 namespace zoo {
@@ -85,7 +84,14 @@ void LinearImpl::init() {
   if (bias.defined()) bias.uniform_(-bound, bound);
 }
 
+struct LinearLayer::Joined {
+  std::once_flag once;
+  std::array<const void*, 3> of;  // the weights that were copied
+  Tensor weight, bias;            // [3 out, in], [3 out] or undefined; no weight: the three differ in shape
+};
+
 bool LinearLayer::pack(Precision precision) {
+  if (weight.is_cuda() && at::isReducedFloatingType(weight.scalar_type())) joined_ = std::make_shared<Joined>();
   packed_ = pack_weight(outputs_first(), bias, precision);
   return packed_ != nullptr;
 }
@@ -108,7 +114,31 @@ std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& l
     if (!layers[i]->adapters().empty()) return {};
     weights[i] = {layers[i]->outputs_first(), layers[i]->bias};
   }
-  return gpu_linear(x, weights);
+  const auto few = gpu_linear(x, weights);
+  return few[0].defined() ? few : joined(layers, x);
+}
+
+std::array<Tensor, 3> LinearLayer::joined(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
+  Joined* const joined = layers[0]->joined_.get();
+  if (!joined || at::GradMode::is_enabled() || !x.is_cuda() || x.scalar_type() != layers[0]->weight.scalar_type()) return {};
+  std::array<Tensor, 3> weights, biases;
+  std::array<const void*, 3> pointers;
+  bool alike = true;
+  for (size_t i = 0; i < 3; ++i) {
+    weights[i] = layers[i]->outputs_first();
+    biases[i] = layers[i]->bias;
+    pointers[i] = weights[i].const_data_ptr();
+    alike = alike && weights[i].sizes() == weights[0].sizes() && weights[i].scalar_type() == weights[0].scalar_type() && biases[i].defined() == biases[0].defined();
+  }
+  std::call_once(joined->once, [&] {
+    joined->of = pointers;
+    if (alike) joined->weight = at::cat(at::TensorList(weights));
+    if (alike && biases[0].defined()) joined->bias = at::cat(at::TensorList(biases));
+  });
+  if (!joined->weight.defined() || joined->of != pointers) return {};
+  const Tensor y = at::linear(x, joined->weight, joined->bias.defined() ? std::optional<Tensor>(joined->bias) : std::nullopt);
+  const int64_t out = weights[0].size(0);
+  return {y.narrow(-1, 0, out), y.narrow(-1, out, out), y.narrow(-1, 2 * out, out)};
 }
 
 Tensor LinearLayer::product(const Tensor& x, const Tensor& other) { return linear(x, other, Tensor()); }

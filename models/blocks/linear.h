@@ -8,6 +8,8 @@
 #include <array>
 
 #include "models/blocks/adaptable.h"
+#include "models/blocks/gpu_rows.h"
+#include "models/blocks/layers.h"
 #include "models/blocks/packed_weight.h"
 #include "models/trace.h"
 
@@ -21,7 +23,8 @@ class LinearLayer : public AdaptableLayer {
   bool pack(Precision precision = Precision::float32);  // whether there is a packed copy now
   // after(forward(x)) + residual in one pass, or undefined where that is not possible: with adapters, on a CPU without a packed copy, ...
   Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
-  // What three layers of one shape make of x in one pass, or all undefined (see gpu_rows.h).
+  // What three layers of one shape make of x in one pass, or all undefined: on a GPU few rows (gpu_rows.h), and in half precision many, by a copy of
+  // the three weights side by side that is made at the first use after pack(). The results may be parts of one tensor.
   static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x);
 
   Tensor product(const Tensor& x, const Tensor& other) override;
@@ -29,7 +32,11 @@ class LinearLayer : public AdaptableLayer {
   Tensor per_channel(const Tensor& values) const override { return values; }
 
  private:
+  struct Joined;
+  static std::array<Tensor, 3> joined(const std::array<LinearLayer*, 3>& layers, const Tensor& x);
+
   std::shared_ptr<const PackedWeight> packed_;
+  std::shared_ptr<Joined> joined_;  // with the first of three; none before pack(), since weights may change until then
 };
 
 class LinearImpl : public LinearLayer {
@@ -74,6 +81,20 @@ template <class Layer>
 Tensor added(Layer& layer, const Tensor& x, const Tensor& residual) {
   const Tensor y = Trace::active() ? Tensor() : layer->fused(x, Pointwise::none, residual);
   return y.defined() ? y : residual + layer(x);
+}
+
+// norm(residual + layer(x)); `sum`, unless null, becomes residual + layer(x).
+template <class Layer>
+Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Tensor& residual, Tensor* sum = nullptr) {
+  Tensor y = Trace::active() ? Tensor() : layer->fused(x, Pointwise::none, residual);
+  if (!y.defined()) {
+    const Tensor change = layer(x);
+    const Tensor normed = Trace::active() ? Tensor() : gpu_layer_norm(change, residual, norm->weight, norm->bias, norm->eps(), sum);
+    if (normed.defined()) return normed;
+    y = residual + change;
+  }
+  if (sum) *sum = y;
+  return norm(y);
 }
 
 // Queries, keys and values of the same x.

@@ -67,7 +67,9 @@ void transpose_block(const float* from, int64_t rows, int64_t columns, int64_t s
 // Calls tile(first row, rows, first output, outputs) for the whole of a product.
 template <class Tile>
 void over_tiles(const Product& p, const TileSize& size, const Tile& tile) {
-  const int64_t across = divide_up(p.out, size.columns), high = divide_up(p.rows, divide_up(p.rows, size.rows)), tiles = across * divide_up(p.rows, high);
+  // Of one height as far as whole groups allow.
+  const int64_t high = divide_up(divide_up(p.rows, divide_up(p.rows, size.rows)), size.group) * size.group;
+  const int64_t across = divide_up(p.out, size.columns), tiles = across * divide_up(p.rows, high);
   std::atomic<int64_t> next{0};
   // Whoever is free takes the next tile: a thread that the system holds up does not hold up the others.
   const auto work = [&](int64_t, int64_t) {

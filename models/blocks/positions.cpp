@@ -44,4 +44,15 @@ at::Tensor positions_after_padding(const at::Tensor& tokens, int64_t pad, int64_
   return (real.cumsum(1) + past) * real + pad;
 }
 
+at::Tensor with_class_token(const at::Tensor& token, const at::Tensor& patches, const at::Tensor& positions) {
+  const bool alike = token.scalar_type() == patches.scalar_type() && positions.scalar_type() == patches.scalar_type();
+  if (!patches.is_cuda() || !alike || at::GradMode::is_enabled()) return at::cat({token.expand({patches.size(0), -1, -1}), patches}, 1) + positions;
+  // One pass over memory for two.
+  const int64_t count = patches.size(1);
+  at::Tensor x = at::empty({patches.size(0), 1 + count, patches.size(2)}, patches.options()), first = x.narrow(1, 0, 1), rest = x.narrow(1, 1, count);
+  first.copy_(token + positions.narrow(1, 0, 1));
+  at::add_out(rest, patches, positions.narrow(1, 1, count));
+  return x;
+}
+
 }  // namespace zoo

@@ -23,4 +23,7 @@ at::Tensor relative_buckets(const at::Tensor& ahead, bool both_ways, int64_t buc
 // -> [B, T]; padding itself has the position `pad`. `past` tokens were read before these.
 at::Tensor positions_after_padding(const at::Tensor& tokens, int64_t pad, int64_t past = 0);
 
+// A class token [1, 1, D] before patches [B, N, D], and positions [1, 1 + N, D] added to all: [B, 1 + N, D].
+at::Tensor with_class_token(const at::Tensor& token, const at::Tensor& patches, const at::Tensor& positions);
+
 }  // namespace zoo

@@ -58,7 +58,7 @@ struct EmbeddingsImpl : Module {
 
   Tensor forward(const Tensor& image) {  // [B, C, H, W]
     const Tensor patches = mark("patch_embeddings", projection(image).flatten(2).transpose(1, 2));  // [B, N, D]
-    const Tensor x = at::cat({cls_token.expand({image.size(0), -1, -1}), patches}, 1) + position_embeddings;
+    const Tensor x = with_class_token(cls_token, patches, position_embeddings);
     return at::dropout(x, cfg.hidden_dropout_prob, is_training());  // [B, 1 + N, D]
   }
 };
@@ -72,13 +72,13 @@ struct AttentionImpl : Module {
   Linear value = add("attention.value", Linear(cfg.hidden_size, cfg.hidden_size, cfg.qkv_bias));
   Linear output = add("output.dense", Linear(cfg.hidden_size, cfg.hidden_size));
 
-  Tensor forward(const Tensor& x) {
+  Tensor mixed(const Tensor& x) {  // what output() projects
     const int64_t heads = cfg.num_attention_heads;
-    const Tensor mixed = merge_heads(zoo::attention(split_heads(query(x), heads), split_heads(key(x), heads),
-                                                    split_heads(value(x), heads), {},
-                                                    is_training() ? cfg.attention_probs_dropout_prob : 0.0));
-    return mark("output", output(mark("attention", mixed)));
+    const auto [q, k, v] = projections(query, key, value, x);
+    return merge_heads(zoo::attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), {},
+                                      is_training() ? cfg.attention_probs_dropout_prob : 0.0));
   }
+  Tensor forward(const Tensor& x) { return mark("output", output(mark("attention", mixed(x)))); }
 };
 ZOO_MODULE(Attention);
 
@@ -92,8 +92,14 @@ struct LayerImpl : Module {
   Linear output = add("output.dense", Linear(cfg.intermediate_size, cfg.hidden_size));
 
   Tensor forward(Tensor x) {  // [B, 1 + N, D]
-    x = x + at::dropout(attend(norm_before(x)), cfg.hidden_dropout_prob, is_training());
-    const Tensor inner = mark("intermediate", activated(intermediate, norm_after(x), cfg.hidden_act));
+    Tensor normed = norm_before(x);
+    if (is_training() || Trace::active()) {
+      x = x + at::dropout(attend(normed), cfg.hidden_dropout_prob, is_training());
+      normed = norm_after(x);
+    } else {  // the same in fewer passes
+      normed = added_and_normed(attend->output, norm_after, attend->mixed(normed), x, &x);
+    }
+    const Tensor inner = mark("intermediate", activated(intermediate, normed, cfg.hidden_act));
     if (!is_training()) return mark("output", added(output, inner, x));
     return mark("output", x + at::dropout(output(inner), cfg.hidden_dropout_prob, true));
   }

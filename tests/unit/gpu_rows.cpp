@@ -6,7 +6,9 @@
 
 #include "app/engine/cuda_graph.h"
 #include "models/blocks/attention.h"
+#include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
+#include "models/blocks/positions.h"
 #include "tests/catch.h"
 
 namespace zoo::test::gpu_rows {
@@ -79,6 +81,73 @@ TEST_CASE("RMS norms of few rows on a GPU", "[gpu]") {
       CHECK(difference(gpu_rms_norm(x, weight, 1e-6), exact * at::rsqrt(exact.square().mean(-1, true) + 1e-6) * weight) < allowed(type));
     }
   }
+}
+
+TEST_CASE("layer norms on a GPU", "[gpu]") {
+  if (!here()) return;
+  const c10::InferenceMode guard;
+  at::manual_seed(6);
+  for (const auto type : kTypes) {
+    for (const int64_t width : {8, 24, 768, 1000}) {
+      for (const int64_t rows : {1, 7, 197, 3000}) {
+        INFO(c10::toString(type) << ", " << rows << " rows of " << width);
+        const auto random = [&](std::vector<int64_t> shape) { return at::randn(shape).to(at::kCUDA, type); };
+        const at::Tensor x = random({rows, width}) + 3, residual = random({rows, width}), weight = random({width}), bias = random({width});
+        const auto exact = [&](const at::Tensor& of) { return at::layer_norm(of.to(at::kDouble), {width}, weight.to(at::kDouble), bias.to(at::kDouble), 1e-5); };
+        CHECK(difference(gpu_layer_norm(x, {}, weight, bias, 1e-5, nullptr), exact(x)) < allowed(type));
+        at::Tensor sum = residual;  // the same name for both
+        CHECK(difference(gpu_layer_norm(x, sum, weight, bias, 1e-5, &sum), exact(x + residual)) < allowed(type));
+        CHECK(at::equal(sum, x + residual));
+        CHECK(difference(gpu_layer_norm(x, residual, weight, bias, 1e-5, nullptr), exact(x + residual)) < allowed(type));
+      }
+    }
+    const at::Tensor x = at::ones({2, 16}).to(at::kCUDA, type), ones = at::ones({16}).to(at::kCUDA, type);
+    CHECK(!gpu_layer_norm(x, x.slice(0, 1), ones, ones, 1e-5, nullptr).defined());  // a residual that would spread
+    CHECK(!gpu_layer_norm(x.t(), {}, ones, ones, 1e-5, nullptr).defined());
+    CHECK(!gpu_layer_norm(at::ones({2, 40000}).to(at::kCUDA, type), {}, at::ones({40000}).to(at::kCUDA, type), at::ones({40000}).to(at::kCUDA, type), 1e-5, nullptr).defined());
+  }
+  const at::Tensor ones = at::ones({16});
+  CHECK(!gpu_layer_norm(at::ones({2, 16}), {}, ones, ones, 1e-5, nullptr).defined());
+}
+
+TEST_CASE("queries, keys and values of many rows on a GPU are one product", "[gpu]") {
+  if (!here()) return;
+  at::manual_seed(8);
+  Linear q(32, 16), k(32, 16), v(32, 16);
+  for (Linear layer : {q, k, v}) {
+    layer->init();
+    layer->to(at::Device(at::kCUDA), at::kBFloat16);
+  }
+  const at::Tensor x = at::randn({3, 20, 32}).to(at::kCUDA, at::kBFloat16);
+  const c10::InferenceMode guard;
+  CHECK(!LinearLayer::together({q.get(), k.get(), v.get()}, x)[0].defined());  // weights may still change
+  for (Linear layer : {q, k, v}) layer->pack();
+  for (int round = 0; round < 2; ++round) {
+    const auto y = LinearLayer::together({q.get(), k.get(), v.get()}, x);
+    CHECK(difference(y[0], q(x)) < allowed(at::kBFloat16));
+    CHECK(difference(y[1], k(x)) < allowed(at::kBFloat16));
+    CHECK(difference(y[2], v(x)) < allowed(at::kBFloat16));
+  }
+  CHECK(!LinearLayer::together({q.get(), v.get(), k.get()}, x)[0].defined());  // others than the copied ones
+}
+
+TEST_CASE("patches on a GPU are rows of a product", "[gpu]") {
+  if (!here()) return;
+  at::manual_seed(9);
+  Conv2d layer(3, 10, 4, 4);
+  layer->init();
+  const at::Tensor image = at::randn({2, 3, 12, 8}), expected = layer(image);
+  layer->to(at::Device(at::kCUDA));
+  for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+    const at::Tensor got = layer(image.to(at::kCUDA).contiguous(format));
+    CHECK(difference(got.cpu(), expected) < 2e-6);
+    layer->weight.mutable_grad() = at::Tensor();
+    got.square().sum().backward();
+    CHECK(layer->weight.grad().defined());
+  }
+  const at::Tensor token = at::randn({1, 1, 4}), patches = at::randn({2, 3, 4}), positions = at::randn({1, 4, 4});
+  const at::NoGradGuard no_grad;
+  CHECK(at::equal(with_class_token(token.cuda(), patches.cuda(), positions.cuda()).cpu(), with_class_token(token, patches, positions)));
 }
 
 TEST_CASE("attention of one query on a GPU", "[gpu]") {
