@@ -31,10 +31,10 @@ struct Proof {
 // `weights`: the checkpoint folder for a fixture that was written with published weights instead of filled ones.
 // The network runs on `device`; the comparison with the fixture is made on the CPU, in float64.
 // `dtype` empty: as it trains, intermediates and gradients included. One of dtype_names(): as it runs inference in that precision; its outputs
-// alone, for float32 element by element as above, else each tensor as a whole: |a - b| <= largest_share(dtype) |b| (Euclidean norms).
+// alone, for float32 element by element as above, else each tensor as a whole: |a - b| <= largest_share(dtype, model) |b| (Euclidean norms).
 Proof verify_fixture(const std::filesystem::path& file, const std::filesystem::path& weights = {}, at::Device device = at::kCPU, const std::string& dtype = "");
 // What rounding to `dtype` may change; see there.
-double largest_share(const std::string& dtype);
+double largest_share(const std::string& dtype, const std::string& model);
 
 // Fixtures of one network (all when empty), by file name: <network>[.<case>].safetensors.
 std::vector<std::filesystem::path> fixture_files(const std::filesystem::path& folder, const std::string& network);

@@ -34,12 +34,12 @@ std::vector<std::string> texts_of(const std::filesystem::path& file, const DataO
 // Of all texts in a row, those of a table each ended by the end-of-text token.
 std::vector<int64_t> ids_of(const std::filesystem::path& file, const Bundle& bundle, const DataOptions& options) {
   const auto& tokenizer = tokenizer_of(bundle);
-  const auto end = file.extension() == ".txt" ? std::nullopt : tokenizer.eos_id();
+  const bool ended = file.extension() != ".txt" && tokenizer.eos_id().has_value();
   std::vector<int64_t> ids;
   for (const auto& text : texts_of(file, options)) {
     const auto one = tokenizer.encode_bare(text).ids;
     ids.insert(ids.end(), one.begin(), one.end());
-    if (end) ids.push_back(*end);
+    if (ended) ids.push_back(*tokenizer.eos_id());
   }
   return ids;
 }

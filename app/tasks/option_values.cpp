@@ -30,6 +30,12 @@ int64_t count_option(const Json& options, const char* key, int64_t fallback) {
   return static_cast<int64_t>(*number);
 }
 
+std::string text_option(const Json& options, const char* key) {
+  const Json value = option_values_detail::value_of(options, key);
+  if (value.is_null()) return {};
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
 bool flag_option(const Json& options, const char* key, bool fallback) {
   const Json value = option_values_detail::value_of(options, key);
   if (value.is_null()) return fallback;

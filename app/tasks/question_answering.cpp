@@ -315,10 +315,11 @@ std::vector<Scored> score_all(Bundle& bundle, const std::vector<Question>& quest
   const auto compute = [&](std::span<const int64_t> batch) {
     std::vector<const tokenizers::Encoding*> members;
     for (const int64_t index : batch) members.push_back(encoding(index));
-    Tensors outputs = bundle.model->forward(to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device));
+    const Tensors outputs = bundle.model->forward(to_device(pad_encodings(members, pad_id_of(bundle)), bundle.device));
     if (!outputs.count("start_logits")) throw UsageError(bundle.spec + ": the network gives no start_logits; it was loaded without the head for this task");
-    for (auto& [name, value] : outputs) value = value.to(at::kCPU, at::kFloat).contiguous();
-    return outputs;
+    Tensors read;
+    for (const char* name : {"start_logits", "end_logits"}) read[name] = outputs.at(name).to(at::kCPU, at::kFloat).contiguous();
+    return read;
   };
   for_each_batch(bundle, lengths, batch_size, compute, [&](std::span<const int64_t> batch, const Tensors& outputs) {
     for (size_t row = 0; row < batch.size(); ++row) {

@@ -8,6 +8,7 @@
 
 #include "app/tasks/resumable_output.h"
 #include "app/tasks/task.h"
+#include "app/tasks/text_batches.h"
 
 namespace zoo::app {
 

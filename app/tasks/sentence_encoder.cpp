@@ -137,12 +137,6 @@ void read_folder(const fs::path& folder, SentenceSettings& settings) {
   }
 }
 
-std::string text_option(const Json& options, const char* key) {
-  const auto found = options.find(key);
-  if (found == options.end()) return "";
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 void read_prompt(const fs::path& folder, const Json& options, SentenceSettings& settings) {
   const Json json = folder.empty() ? Json::object() : read_object(folder / "config_sentence_transformers.json");
   const Json prompts = json.contains("prompts") && json["prompts"].is_object() ? json["prompts"] : Json::object();

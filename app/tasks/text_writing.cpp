@@ -15,6 +15,7 @@
 #include "app/files.h"
 #include "app/report/progress.h"
 #include "app/tasks/labelled_text.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/row_output.h"
 #include "app/tasks/text_batches.h"
 #include "app/tasks/text_stream.h"
@@ -44,11 +45,6 @@ Json stored_options(const Bundle& bundle) {
     if (!stored.empty() && !stored.contains(key) && configured != bundle.config.end()) stored[key] = *configured;
   }
   return stored;
-}
-
-std::string text_option(const Json& options, const char* key) {
-  const Json& value = options.at(key);
-  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 bool has_encoder(const Bundle& bundle) {
@@ -337,8 +333,8 @@ GenerationOptions generation_of(const Bundle& bundle, const Json& options) {
     if (how.pad < 0) how.pad = pad_id_of(bundle);
     how.seed = at::globalContext().defaultGenerator(at::kCPU).current_seed();
     if (!how.stop_strings.empty()) how.stop = std::make_shared<StopStrings>(how.stop_strings, tokenizer_of(bundle));
-    if (options.contains("prefix")) how.prefix = d::prefix_of(bundle, d::text_option(options, "prefix"));
-    if (options.contains("allowed")) d::allow_only(bundle, d::text_option(options, "allowed"), options.contains("max_new_tokens"), how);
+    if (options.contains("prefix")) how.prefix = d::prefix_of(bundle, text_option(options, "prefix"));
+    if (options.contains("allowed")) d::allow_only(bundle, text_option(options, "allowed"), options.contains("max_new_tokens"), how);
     return how;
   } catch (const std::invalid_argument& error) {
     throw UsageError(error.what());
