@@ -269,7 +269,8 @@ void lay_out_floats(const Weight& w, void* memory) {
     if (filled < kWidePanel) std::memset(bytes, 0, static_cast<size_t>(steps * kBytes));
     if (w.in_stride == 1) return transpose_block(from, filled, steps, w.out_stride, to, kWidePanel);
     for (int64_t i = 0; i < steps; ++i) {
-      for (int64_t o = 0; o < filled; ++o) to[i * kWidePanel + o] = from[o * w.out_stride + i * w.in_stride];
+      if (w.out_stride == 1) std::copy_n(from + i * w.in_stride, filled, to + i * kWidePanel);
+      else for (int64_t o = 0; o < filled; ++o) to[i * kWidePanel + o] = from[o * w.out_stride + i * w.in_stride];
     }
   });
 }
