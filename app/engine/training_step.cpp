@@ -72,7 +72,7 @@ double TrainingStep::accumulate(std::span<const Tensors> batches) {
   if (alone && !batches[0].empty()) return alone_(batches[0]).item<double>();
   double total = 0;
   for (size_t i = 0; i < batches.size(); ++i) {
-    const double share = alone || batches[i].empty() ? 1.0 : task_.loss_terms(batches[i]) / terms;
+    const double share = batches[i].empty() ? 1.0 : task_.loss_terms(batches[i]) / terms;
     const at::Tensor loss = differentiated(batches[i], share, /*last=*/i + 1 == batches.size());
     if (loss.defined()) total += loss.item<double>();
   }

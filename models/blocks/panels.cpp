@@ -28,11 +28,7 @@ ZOO_INLINE V load(const uint16_t* p) {  // bfloat16: the upper half of a float32
 }
 
 void store(float value, float* p) { *p = value; }
-void store(float value, uint16_t* p) {  // rounds to the nearest, ties to even; NaN stays NaN
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  *p = std::isnan(value) ? uint16_t{0x7FC0} : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
+void store(float value, uint16_t* p) { *p = bfloat16_of(value); }
 
 // ---- the products ----
 

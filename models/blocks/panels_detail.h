@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <cstring>
 
 #include "models/blocks/panels.h"
 
@@ -58,7 +60,13 @@ struct After {
 using FinishRow = void (*)(float*, int64_t, const After&);  // after(y + bias) + residual of so many numbers
 FinishRow finish_for(Pointwise after);
 
-// Memory of a weight; freed by Panels.
+inline uint16_t bfloat16_of(float value) {  // to the nearest, ties to even; NaN stays NaN
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return std::isnan(value) ? uint16_t{0x7FC0} : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+// Memory of a weight; freed by Panels and WidePanels.
 void* allocate(size_t bytes);
 
 // to[c * to_stride + r] = from[r * stride + c].

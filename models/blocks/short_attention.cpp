@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/blocks/vector_lanes.h"
+#include "models/blocks/wide_panels.h"
 
 namespace zoo {
 namespace short_attention_detail {
@@ -134,10 +135,8 @@ ZOO_CLONES void attend_by_eights(const ShortAttention& a, const Head& h) { atten
 
 #if defined(__x86_64__)
 __attribute__((target("arch=x86-64-v4"))) void attend_by_sixteens(const ShortAttention& a, const Head& h) { attend_head<BySixteens>(a, h); }
-bool has_wide_registers() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"); }
 #else
 void attend_by_sixteens(const ShortAttention& a, const Head& h) { attend_by_eights(a, h); }
-bool has_wide_registers() { return false; }
 #endif
 
 }  // namespace short_attention_detail
@@ -145,7 +144,7 @@ bool has_wide_registers() { return false; }
 void attend_short(const ShortAttention& a, int64_t first, int64_t last) {
   namespace d = short_attention_detail;
   const int64_t padded = (a.keys + d::kBlock - 1) / d::kBlock * d::kBlock;
-  const auto attend = d::has_wide_registers() ? d::attend_by_sixteens : d::attend_by_eights;
+  const auto attend = WidePanels::possible(PanelType::float32) ? d::attend_by_sixteens : d::attend_by_eights;
   std::vector<float> room(static_cast<size_t>(padded * (a.width + d::kMostQueries)));  // zeros: behind the keys nothing is written
   for (int64_t i = first; i < last; ++i) {
     const int64_t row = i / a.heads, head = i % a.heads;

@@ -47,7 +47,7 @@ struct Int8 {
 struct Rows {
   const uint32_t* steps;
   int64_t stride;
-  const float *scales, *zeros;
+  const float *scales, *zeros;  // null but of int8
 };
 
 // A weight's block, its outputs' bias and what is added in the end; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
@@ -140,8 +140,9 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
       const int64_t c_stride = fits ? out : kWidePanel;
       const bool adds = w.residual && fits && w.after == Pointwise::none, finishes = later <= 0 && (w.after != Pointwise::none || (w.residual && !adds));
       in_groups(rows, kTile.group, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
-        const Rows some = {x + row * w.rows.stride, w.rows.stride, w.rows.scales + m + row, w.rows.zeros + m + row};
-        const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, w.scales + at, w.sums + at, adds ? w.residual + (m + row) * out + at : nullptr, next ? next + g * steps * kBytes / groups : nullptr, divide_up(kBytes, groups)};
+        const auto of = [](const float* all, int64_t i) { return all ? all + i : nullptr; };
+        const Rows some = {x + row * w.rows.stride, w.rows.stride, of(w.rows.scales, m + row), of(w.rows.zeros, m + row)};
+        const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, of(w.scales, at), of(w.sums, at), adds ? w.residual + (m + row) * out + at : nullptr, next ? next + g * steps * kBytes / groups : nullptr, divide_up(kBytes, groups)};
         kGroups<Type>[count](some, block, c + row * c_stride, c_stride, k == 0, later <= 0);
         for (int64_t r = row; finishes && r < row + count; ++r) {  // while they are in the first-level cache
           finish(c + r * c_stride, std::min(kWidePanel, columns - column), {nullptr, w.residual ? w.residual + (m + r) * out + at : nullptr});
@@ -153,12 +154,6 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
 }
 
 // ---- rows ----
-
-uint16_t bfloat16_of(float value) {  // to the nearest, ties to even; NaN stays NaN
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return std::isnan(value) ? uint16_t{0x7FC0} : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
 
 ZOO_AVX512 void to_bfloat16(const float* x, int64_t count, uint16_t* to) {
   int64_t i = 0;
@@ -204,7 +199,7 @@ template <class Type>
 Converted converted(const Product& p, int64_t steps) {
   Converted all;
   if constexpr (std::is_same_v<Type, Float32>) {
-    all.rows = {reinterpret_cast<const uint32_t*>(p.x), p.in, p.x, p.x};
+    all.rows = {reinterpret_cast<const uint32_t*>(p.x), p.in, nullptr, nullptr};
     return all;
   }
   const auto room = [](int64_t count) { return static_cast<size_t>(count); };
@@ -301,15 +296,14 @@ void find_scales(const Weight& w, float* scales) {
 
 int8_t code_of(float value, float scale) { return static_cast<int8_t>(scale > 0 ? std::lrint(value / scale) : 0); }
 
-// The scales times the sums of the codes, which the rows' zeros take away.
-void find_sums(const Weight& w, const float* scales, float* sums) {
-  at::parallel_for(0, w.out, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      int64_t sum = 0;
-      for (int64_t i = 0; i < w.in; ++i) sum += code_of(w.at(o, i), scales[o]);
-      sums[o] = static_cast<float>(sum) * scales[o];
-    }
+// Codes in their places; `sums` [out], zeros before, become the scales times the sums of the codes, which the rows' zeros take away.
+void lay_out_codes(const Weight& w, const float* scales, float* sums, void* memory) {
+  lay_out<Int8, int8_t>(w, memory, [&](int64_t o, int64_t i) {
+    const int8_t code = code_of(w.at(o, i), scales[o]);
+    sums[o] += code;  // exact: 127 kMostInputs < 2^24; an output is one thread's
+    return code;
   });
+  for (int64_t o = 0; o < w.out; ++o) sums[o] *= scales[o];
 }
 
 }  // namespace wide_detail
@@ -326,7 +320,7 @@ WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out
   namespace d = wide_detail;
   if (!possible(type) || (type == PanelType::int8 && in > kMostInputs)) throw std::logic_error("WidePanels: not for this type on this processor");
   const d::Weight w = {weight, out, in, out_stride, in_stride};
-  const int64_t together = type == PanelType::float32 ? 1 : type == PanelType::bfloat16 ? 2 : 4, padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
+  const int64_t together = type == PanelType::float32 ? d::Float32::kInputs : type == PanelType::bfloat16 ? d::BFloat16::kInputs : d::Int8::kInputs, padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
   memory_.reset(d::allocate(static_cast<size_t>(padded * d::divide_up(in, together) * 4)));
   if (type == PanelType::float32) d::lay_out_floats(w, memory_.get());
   if (type == PanelType::bfloat16) d::lay_out<d::BFloat16, uint16_t>(w, memory_.get(), [&](int64_t o, int64_t i) { return d::bfloat16_of(w.at(o, i)); });
@@ -334,8 +328,7 @@ WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out
   scales_.reset(new float[static_cast<size_t>(padded)]());
   sums_.reset(new float[static_cast<size_t>(padded)]());
   d::find_scales(w, scales_.get());
-  d::find_sums(w, scales_.get(), sums_.get());
-  d::lay_out<d::Int8, int8_t>(w, memory_.get(), [&](int64_t o, int64_t i) { return d::code_of(w.at(o, i), scales_[static_cast<size_t>(o)]); });
+  d::lay_out_codes(w, scales_.get(), sums_.get(), memory_.get());
 }
 
 void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {

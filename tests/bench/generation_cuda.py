@@ -8,12 +8,13 @@ import argparse
 import json
 import pathlib
 import statistics
-import subprocess
 import time
 
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+
+from served_zoo import Zoo
 
 
 def checkpoint(folder):
@@ -23,25 +24,6 @@ def checkpoint(folder):
     if not (folder / "model.safetensors").exists():
         model.save_pretrained(folder)
     return model.cuda()
-
-
-class Zoo:
-    def __init__(self, zoo, folder, dtype):
-        self.process = subprocess.Popen([zoo, "bench", str(folder), "--serve", "--device", "cuda", "--dtype", dtype], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        while True:
-            line = self.process.stdout.readline()
-            if not line:
-                raise SystemExit("zoo ended")
-            reply = json.loads(line)
-            if "error" in reply:
-                raise SystemExit(reply["error"])
-            if "seconds" in reply:
-                return reply["seconds"]
 
 
 def main():
@@ -77,8 +59,7 @@ def main():
             a, b = statistics.median(theirs[1:]) * 1e3, statistics.median(ours[1:]) * 1e3
             rows.append({"dtype": name, "batch": batch, "beams": beams, "transformers_ms": a, "zoo_ms": b, "same_ids": same})
             print(f"| {name} | {batch} | {beams} | {a:.1f} | {b:.1f} | {a / b:.1f} | {same:.3f} |", flush=True)
-        zoo.process.stdin.close()
-        zoo.process.wait()
+        zoo.close()
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 

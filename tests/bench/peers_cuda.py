@@ -6,17 +6,17 @@ Needs torch with CUDA, transformers and timm. Weights are random; zoo reads thos
 transformers in float32. One turn repeats the work for about a fifth of a second and waits for the GPU after each time.
 """
 import argparse
-import json
 import pathlib
 import platform
 import statistics
-import subprocess
 import time
 
 import timm
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+
+from served_zoo import Zoo
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # in this order: weights lose digits on the way
 HEAD = """# Speed on a GPU
@@ -32,29 +32,6 @@ largest difference of an output from that of transformers in float32, over the l
 | work | type | program | ms | times zoo's | difference |
 |---|---|---|--:|--:|--:|
 """
-
-
-class Zoo:
-    def __init__(self, args, folder, dtype, training=False):
-        command = [args.zoo, "bench", str(folder), "--serve", "--device", "cuda", "--dtype", dtype]
-        self.process = subprocess.Popen(command + (["--mode", "training"] if training else []), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        while True:
-            line = self.process.stdout.readline()
-            if not line:
-                raise SystemExit("zoo ended")
-            reply = json.loads(line)
-            if "error" in reply:
-                raise SystemExit(reply["error"])
-            if "seconds" in reply:
-                return reply["seconds"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def timed(run, times):
@@ -110,7 +87,7 @@ def inference(args, work, dtype, folder, models, inputs, zoo_inputs, exact):
             differences[name] = difference(run(), exact)
     file, results = folder / "inputs.safetensors", folder / "results.safetensors"
     save_file(zoo_inputs, file)
-    zoo = Zoo(args, folder, dtype)
+    zoo = Zoo(args.zoo, folder, dtype)
     seconds = in_turns(peers, zoo, {"inputs": str(file)}, args.rounds)
     zoo.ask(inputs=str(file), save=str(results))
     zoo.close()
@@ -129,7 +106,7 @@ def training(args, work, dtype, folder, models, inputs, zoo_inputs):
         peers[name] = run
     file = folder / "inputs.safetensors"
     save_file(zoo_inputs, file)
-    zoo = Zoo(args, folder, dtype, training=True)
+    zoo = Zoo(args.zoo, folder, dtype, training=True)
     seconds = in_turns(peers, zoo, {"inputs": str(file), "train": True}, args.rounds)
     zoo.close()
     return rows_of(work, dtype, seconds, {})
@@ -199,7 +176,7 @@ def t5(args):
             print(f"transformers' static cache, {dtype}: {str(error)[:200]}", flush=True)
         file, results = folder / "inputs.safetensors", folder / "results.safetensors"
         save_file({"tokens": tokens, "mask": torch.ones_like(tokens)}, file)
-        zoo = Zoo(args, folder, dtype)
+        zoo = Zoo(args.zoo, folder, dtype)
         seconds = in_turns(peers, zoo, {"inputs": str(file), "generate": how}, args.rounds)
         zoo.ask(inputs=str(file), generate=how, save=str(results))
         zoo.close()

@@ -8,20 +8,15 @@
 #include "models/blocks/linear.h"
 #include "models/blocks/transposed_linear.h"
 #include "tests/catch.h"
+#include "tests/unit/panels_support.h"
 
 namespace zoo::test::panels {
 namespace {
 
 at::Tensor through_panels(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Pointwise after, const at::Tensor& residual,
                           PanelType type = PanelType::float32) {
-  const Panels panels(weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.stride(0), weight.stride(1), type);
-  const auto data = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
-  at::Tensor y = at::full({x.size(0), weight.size(0)}, 1e9);
-  panels.multiply(data(x), x.size(0), data(bias), after, data(residual), y.mutable_data_ptr<float>());
-  return y;
+  return product_by<Panels>(x, weight, bias, after, residual, type);
 }
-
-double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>(); }
 
 }  // namespace
 
