@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <set>
 
 #include "weights/files.h"
@@ -45,6 +46,13 @@ Json read_json(const std::filesystem::path& path) {
 bool on_disk(const std::filesystem::path& path) {
   std::error_code error;
   return std::filesystem::exists(path, error);
+}
+
+std::filesystem::path cache_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const std::filesystem::path base = cache && *cache ? std::filesystem::path(cache) : std::filesystem::path(home ? home : "/") / ".cache";
+  return base / "zoo";
 }
 
 void copy_file_atomically(const std::filesystem::path& from, const std::filesystem::path& to) {

@@ -13,6 +13,8 @@ Json read_json(const std::filesystem::path& path);
 
 // Whether there is anything of that name; false also for what cannot be looked at.
 bool on_disk(const std::filesystem::path& path);
+// Where what can be made again is kept for another run: $XDG_CACHE_HOME/zoo, else ~/.cache/zoo.
+std::filesystem::path cache_folder();
 // Removes a folder with all that it holds, or a file; a link goes, not what it points to. What is not there is no error.
 // (Not std::filesystem::remove_all: LibTorch 2.11 for CUDA exports one of its own, which calls address 0.)
 void remove_tree(const std::filesystem::path& path, std::error_code& error);

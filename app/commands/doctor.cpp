@@ -11,8 +11,9 @@
 #include <iostream>
 
 #include "app/cli.h"
-#include "app/engine/ranks.h"
 #include "app/engine/graphed_forward.h"
+#include "app/engine/ranks.h"
+#include "app/files.h"
 #include "app/machine.h"
 #include "app/report/table.h"
 #include "app/resources.h"
@@ -101,12 +102,9 @@ Json kernels() {
 
 Json places() {
   std::error_code error;
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const fs::path base = cache && *cache ? fs::path(cache) : fs::path(home ? home : "/") / ".cache";
   const auto place = [&](const fs::path& path) { return Json{{"path", path.string()}, {"present", fs::exists(path, error)}}; };
   return {{"program", program_path().string()}, {"fixtures", place(resource("fixtures"))}, {"recipes", place(resource("recipes"))},
-          {"cache", place(base / "zoo")}};
+          {"cache", place(cache_folder())}};
 }
 
 #ifdef ZOO_CUDA

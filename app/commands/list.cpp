@@ -5,6 +5,7 @@
 
 #include "app/cli.h"
 #include "app/report/table.h"
+#include "app/sizes.h"
 #include "app/workers.h"
 #include "models/names.h"
 #include "models/registry.h"
@@ -16,11 +17,6 @@ struct Options {
   std::string pattern, task, family;
   bool markdown = false;
 };
-
-// Constructing a network costs no more than its address space: at::empty memory is never touched.
-int64_t parameters_of(const Entry& entry, const std::string& variant) {
-  return parameter_count(*entry.make(variant_config(entry, variant)));
-}
 
 std::string paper_text(const Json& card) {
   const auto paper = card.find("paper");
@@ -42,11 +38,11 @@ std::string paper_link(const Json& card) {
   return text;
 }
 
-Json describe(const Entry& entry) {
+Json describe(const Entry& entry, Sizes& counts) {
   const Json& about = card(entry.name);
   Json sizes = Json::array();
   for (const auto& variant : variants(entry.name)) {
-    sizes.push_back({{"name", variant}, {"parameters", parameters_of(entry, variant)}});
+    sizes.push_back({{"name", variant}, {"parameters", counts.of(entry, variant)}});
   }
   return {{"name", entry.name}, {"title", about.at("title")}, {"paper", about.value("paper", Json::object())},
           {"family", about.value("family", "")}, {"tasks", tasks_of(entry)}, {"variants", sizes},
@@ -54,12 +50,14 @@ Json describe(const Entry& entry) {
           {"reference", about.value("reference", Json::object())}};
 }
 
-// Making the networks is most of the time, so several are made at once.
+// The first time, making the networks to count their parameters is most of the time, so several are made at once.
 std::vector<Json> describe(const std::vector<const Entry*>& entries) {
   std::vector<Json> networks(entries.size());
+  Sizes counts;
   side_by_side(workers_for(0, /*on_cpu=*/true), static_cast<int64_t>(entries.size()), [&](int64_t i) {
-    networks[static_cast<size_t>(i)] = describe(*entries[static_cast<size_t>(i)]);
+    networks[static_cast<size_t>(i)] = describe(*entries[static_cast<size_t>(i)], counts);
   });
+  counts.save();
   return networks;
 }
 

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <ctime>
 
 #include "app/engine/peft_plan.h"
@@ -67,10 +66,7 @@ EvaluationCache::EvaluationCache(std::filesystem::path folder) : folder_(std::mo
 }
 
 std::filesystem::path EvaluationCache::default_folder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const std::filesystem::path base = cache && *cache ? std::filesystem::path(cache) : std::filesystem::path(home ? home : "/") / ".cache";
-  return base / "zoo" / "evaluations";
+  return cache_folder() / "evaluations";
 }
 
 std::string EvaluationCache::remembered(const std::filesystem::path& file) {

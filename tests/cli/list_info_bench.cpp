@@ -42,6 +42,29 @@ TEST_CASE("list: parameter counts are the published ones", "[cli]") {
   CHECK(parameters("swin", "swin_t_window7_224") == 28288354);
 }
 
+TEST_CASE("list: counts kept from an earlier run are the same ones, and only this program's are used", "[cli]") {
+  const Scratch cache;
+  const auto listed = [&] { return zoo_program("list bert --json", "XDG_CACHE_HOME=" + quoted(cache.path()) + " ").json(); };
+  const auto counted = listed();
+  const auto kept = nlohmann::json::parse(file_text(cache / "zoo/sizes.json"));
+  CHECK(listed() == counted);
+  auto changed = kept;
+  changed["parameters"]["bert:base"] = 1;
+  cache.write("zoo/sizes.json", changed.dump());
+  CHECK(listed() != counted);  // so the file is what was read
+  changed["program"] = "another";
+  cache.write("zoo/sizes.json", changed.dump());
+  CHECK(listed() == counted);
+  for (const std::string broken : {"", "{", "[1, 2]", R"({"program": 7})", R"({"parameters": {}})"}) {
+    cache.write("zoo/sizes.json", broken);
+    CHECK(listed() == counted);
+  }
+  auto wrong = kept;
+  wrong["parameters"]["bert:base"] = "many";
+  cache.write("zoo/sizes.json", wrong.dump());
+  CHECK(listed() == counted);
+}
+
 TEST_CASE("docs/models.md is what list --markdown writes", "[cli]") {
   const auto outcome = zoo_program("list --markdown");
   REQUIRE(outcome.code == 0);
