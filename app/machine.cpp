@@ -134,12 +134,33 @@ void keep_all_freed_memory() {
 #endif
 }
 
+namespace machine_detail {
+
+// One 64-bit word for each page (proc_pid_pagemap(5)): whether it may be dropped, because it is (or will again be read as) a page of the file.
+bool comes_from_file(uint64_t entry) {
+  constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62, kOfFile = uint64_t{1} << 61;
+  return (entry & kPresent) ? (entry & kOfFile) != 0 : (entry & kSwapped) == 0;
+}
+
+}  // namespace machine_detail
+
+// Not MADV_PAGEOUT, which would also throw the file out of the system's cache; and MADV_DONTNEED alone would lose what was written.
 void release_pages(const void* begin, size_t bytes) {
-#ifdef MADV_PAGEOUT
+#ifdef __linux__
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;  // a page shared with a neighbour stays
-  const auto last = (reinterpret_cast<uintptr_t>(begin) + bytes) / page * page;
-  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_PAGEOUT);
+  // A little more at both ends: reading a neighbour has mapped up to so much of what was released before.
+  constexpr uintptr_t kAround = 2 << 20;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) - kAround) / page, last = (reinterpret_cast<uintptr_t>(begin) + bytes + kAround) / page;
+  std::vector<uint64_t> entries(last - first);
+  std::ifstream map("/proc/self/pagemap", std::ios::binary);
+  map.seekg(static_cast<std::streamoff>(first * sizeof(uint64_t)));
+  if (!map.read(reinterpret_cast<char*>(entries.data()), static_cast<std::streamsize>(entries.size() * sizeof(uint64_t)))) return;
+  for (uintptr_t at = 0; at < entries.size();) {
+    const auto from = at;
+    while (at < entries.size() && machine_detail::comes_from_file(entries[at])) ++at;
+    if (at > from) madvise(reinterpret_cast<void*>((first + from) * page), (at - from) * page, MADV_DONTNEED);
+    while (at < entries.size() && !machine_detail::comes_from_file(entries[at])) ++at;
+  }
 #endif
 }
 

@@ -29,8 +29,8 @@ void keep_freed_memory();
 // paid for in page faults (a tenth of a step's time).
 void keep_all_freed_memory();
 
-// Lets the kernel take back memory that can be read again from its file. The contents never change; where the kernel does
-// not know the request nothing happens.
+// Unmaps what lies there, or a little around it, and can be read again from its file. The contents never change, pages that were written to stay, and the
+// system keeps the file in its cache. Does nothing where /proc/self/pagemap is not to be read.
 void release_pages(const void* begin, size_t bytes);
 // Model names of the NVIDIA devices that the driver knows, in its order.
 std::vector<std::string> nvidia_device_names();

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #if defined(__x86_64__)
 #include "models/blocks/panels_detail.h"
@@ -270,38 +271,67 @@ void lay_out_floats(const Weight& w, void* memory) {
   });
 }
 
-// number_of(output, input) for the inputs of every step, next to each other.
-template <class Type, class Number, class NumberOf>
-void lay_out(const Weight& w, void* memory, const NumberOf& number_of) {
+// fill(output, first input, values, count, where to) makes the steps of some inputs of one output.
+template <class Type, class Fill>
+void lay_out_steps(const Weight& w, void* memory, const Fill& fill) {
   over_blocks(w.out, divide_up(w.in, Type::kInputs), memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
-    Number* to = reinterpret_cast<Number*>(bytes);
-    for (int64_t step = k; step < k + steps; ++step) {
-      for (int64_t o = panel * kWidePanel; o < (panel + 1) * kWidePanel; ++o) {
-        for (int64_t i = step * Type::kInputs; i < (step + 1) * Type::kInputs; ++i) *to++ = o < w.out && i < w.in ? number_of(o, i) : Number{0};
-      }
+    const int64_t first = panel * kWidePanel, filled = std::min(kWidePanel, w.out - first), input = k * Type::kInputs, inputs = std::min(steps * Type::kInputs, w.in - input);
+    uint32_t rows[kWidePanel * kSteps];
+    float gathered[kSteps * Type::kInputs];
+    for (int64_t o = 0; o < filled; ++o) {
+      const float* from = w.data + (first + o) * w.out_stride + input * w.in_stride;
+      for (int64_t i = 0; w.in_stride != 1 && i < inputs; ++i) gathered[i] = from[i * w.in_stride];
+      uint32_t* const to = rows + o * steps;
+      to[steps - 1] = 0;  // what the last step holds beyond the weight
+      fill(first + o, w.in_stride == 1 ? from : gathered, inputs, to);
     }
+    if (filled < kWidePanel) std::memset(bytes, 0, static_cast<size_t>(steps * kBytes));
+    transpose_block(reinterpret_cast<const float*>(rows), filled, steps, steps, reinterpret_cast<float*>(bytes), kWidePanel);  // moves bits only
   });
 }
 
-// The scale of every output: its largest number becomes 127. What is not finite makes it no number.
+// The largest of the values' sizes as 127; no number if one is not finite.
+ZOO_AVX512 float scale_of(const float* values, int64_t count) {
+  __m512 largest = _mm512_setzero_ps(), trouble = largest;
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __m512 v = _mm512_maskz_loadu_ps(inside, values + i);
+    largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+    trouble = _mm512_add_ps(trouble, _mm512_sub_ps(v, v));
+  }
+  return _mm512_reduce_add_ps(trouble) == 0.0F ? _mm512_reduce_max_ps(largest) / 127.0F : std::numeric_limits<float>::quiet_NaN();
+}
+
 void find_scales(const Weight& w, float* scales) {
   at::parallel_for(0, w.out, 16, [&](int64_t begin, int64_t end) {
+    std::vector<float> gathered(static_cast<size_t>(w.in_stride == 1 ? 0 : w.in));
     for (int64_t o = begin; o < end; ++o) {
-      float largest = 0, trouble = 0;
-      for (int64_t i = 0; i < w.in; ++i) largest = std::max(largest, std::abs(w.at(o, i))), trouble += w.at(o, i) - w.at(o, i);
-      scales[o] = trouble == 0 ? largest / 127.0F : std::numeric_limits<float>::quiet_NaN();
+      for (size_t i = 0; i < gathered.size(); ++i) gathered[i] = w.at(o, static_cast<int64_t>(i));
+      scales[o] = scale_of(gathered.empty() ? w.data + o * w.out_stride : gathered.data(), w.in);
     }
   });
 }
 
-int8_t code_of(float value, float scale) { return static_cast<int8_t>(scale > 0 ? std::lrint(value / scale) : 0); }
+// values [count] -> codes from -127 to 127; returns their sum, which is exact: 127 kMostInputs < 2^24.
+ZOO_AVX512 float weight_codes(const float* values, int64_t count, float scale, int8_t* to) {
+  if (!(scale > 0)) {
+    std::memset(to, 0, static_cast<size_t>(count));
+    return 0;
+  }
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __m512i code = _mm512_cvtps_epi32(_mm512_div_ps(_mm512_maskz_loadu_ps(inside, values + i), _mm512_set1_ps(scale)));
+    sum = _mm512_add_epi32(sum, code);
+    _mm512_mask_cvtsepi32_storeu_epi8(to + i, inside, code);
+  }
+  return static_cast<float>(_mm512_reduce_add_epi32(sum));
+}
 
 // Codes in their places; `sums` [out], zeros before, become the scales times the sums of the codes, which the rows' zeros take away.
 void lay_out_codes(const Weight& w, const float* scales, float* sums, void* memory) {
-  lay_out<Int8, int8_t>(w, memory, [&](int64_t o, int64_t i) {
-    const int8_t code = code_of(w.at(o, i), scales[o]);
-    sums[o] += code;  // exact: 127 kMostInputs < 2^24; an output is one thread's
-    return code;
+  lay_out_steps<Int8>(w, memory, [&](int64_t o, const float* values, int64_t count, uint32_t* to) {
+    sums[o] += weight_codes(values, count, scales[o], reinterpret_cast<int8_t*>(to));  // an output is one thread's
   });
   for (int64_t o = 0; o < w.out; ++o) sums[o] *= scales[o];
 }
@@ -323,7 +353,7 @@ WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out
   const int64_t together = type == PanelType::float32 ? d::Float32::kInputs : type == PanelType::bfloat16 ? d::BFloat16::kInputs : d::Int8::kInputs, padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
   memory_.reset(d::allocate(static_cast<size_t>(padded * d::divide_up(in, together) * 4)));
   if (type == PanelType::float32) d::lay_out_floats(w, memory_.get());
-  if (type == PanelType::bfloat16) d::lay_out<d::BFloat16, uint16_t>(w, memory_.get(), [&](int64_t o, int64_t i) { return d::bfloat16_of(w.at(o, i)); });
+  if (type == PanelType::bfloat16) d::lay_out_steps<d::BFloat16>(w, memory_.get(), [](int64_t, const float* values, int64_t count, uint32_t* to) { d::to_bfloat16(values, count, reinterpret_cast<uint16_t*>(to)); });
   if (type != PanelType::int8) return;
   scales_.reset(new float[static_cast<size_t>(padded)]());
   sums_.reset(new float[static_cast<size_t>(padded)]());
