@@ -22,7 +22,7 @@ Tensor BertDecoderLayerImpl::step(Tensor x, Decoding& state, size_t layer) {
 }
 
 Tensor BertDecoderLayerImpl::feed_forward(const Tensor& x) {
-  return output(mark("intermediate", activated(intermediate, x, options.activation)), x);
+  return output(mark("intermediate", activated_for_product(intermediate, x, options.activation)), x);
 }
 
 }  // namespace zoo

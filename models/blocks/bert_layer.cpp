@@ -17,7 +17,7 @@ Tensor BertOutputImpl::forward(const Tensor& x, const Tensor& residual) {
 
 Tensor BertLayerImpl::forward(Tensor x, const Tensor& mask) {
   x = mark("attention", attended(self(x, mask), x));
-  const Tensor inner = mark("intermediate", activated(intermediate, x, options.activation));  // [B, T, inner]
+  const Tensor inner = mark("intermediate", activated_for_product(intermediate, x, options.activation));  // [B, T, inner]
   return output(inner, x);
 }
 

@@ -51,7 +51,7 @@ ConvNormImpl::ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stri
       normalization(add("normalization", BatchNorm(out))), kernel_(kernel), stride_(stride), activation_(activation) {}
 
 Tensor ConvNormImpl::forward(const Tensor& x, const Tensor& residual) {
-  if (packed_ && convolution->adapters().empty() && packed_takes(x, x.size(-1), Tensor())) return on_packed(x, residual);
+  if (packed_ && convolution->adapters().empty() && packed_takes(*packed_, x, x.size(-1), Tensor())) return on_packed(x, residual);
   Tensor y = normalization(convolution(x));
   if (residual.defined()) y = y + residual;
   return activation_.empty() ? y : activation(activation_)(y);
@@ -62,16 +62,23 @@ bool ConvNormImpl::pack(Precision precision) {
   const Tensor scale = normalization->weight.detach() * at::rsqrt(normalization->running_var + normalization->eps());
   const Tensor matrix = (convolution->weight.detach() * scale.view({-1, 1, 1, 1})).permute({0, 2, 3, 1}).reshape({scale.size(0), -1});
   shift_ = normalization->bias.detach() - normalization->running_mean * scale;
-  packed_ = pack_weight(matrix, shift_, precision);
+  packed_ = pack_weight(matrix, shift_, precision, /*segment=*/kernel_ * convolution->weight.size(1));
   return packed_ != nullptr;
 }
 
 Tensor ConvNormImpl::on_packed(const Tensor& x, const Tensor& residual) const {
   namespace d = conv_norm_detail;
-  const Pointwise after = residual.defined() ? Pointwise::none : pointwise_of(activation_);  // the residual comes before the activation
+  const auto last = [](const Tensor& t) { return t.defined() ? d::channels_last(t) : t; };
+  const auto first = [](const Tensor& y) { return y.permute({0, 3, 1, 2}); };  // channels stay last in memory
+  const Pointwise after = pointwise_of(activation_);
+  const bool fuses = after != Pointwise::none || activation_.empty();
+  const auto finished = [&](const Tensor& y) { return activation_.empty() ? y : activation(activation_)(y); };
+  if (const Tensor y = packed_->multiply_patches(last(x), kernel_, stride_, shift_, after, last(residual)); y.defined()) return fuses ? first(y) : finished(first(y));
+
+  const Pointwise within = residual.defined() ? Pointwise::none : after;  // the residual comes before the activation
   const auto multiply = [&](const Tensor& from, const Tensor& added) {
     const Tensor rows = kernel_ == 1 && stride_ == 1 ? d::channels_last(from) : patches(from, kernel_, stride_);
-    return packed_->multiply(rows, shift_, after, added.defined() ? d::channels_last(added) : added);  // [b, H', W', out]
+    return packed_->multiply(rows, shift_, within, last(added));  // [b, H', W', out]
   };
   const int64_t batch = x.size(0), bytes = x.numel() / batch * kernel_ * kernel_ / (stride_ * stride_) * int64_t{sizeof(float)};
   const int64_t at_once = kernel_ == 1 ? batch : std::clamp<int64_t>(d::kPatchBytes / std::max<int64_t>(bytes, 1), 1, batch);
@@ -80,8 +87,8 @@ Tensor ConvNormImpl::on_packed(const Tensor& x, const Tensor& residual) const {
     const int64_t end = std::min(i + at_once, batch);
     parts.push_back(multiply(x.slice(0, i, end), residual.defined() ? residual.slice(0, i, end) : residual));
   }
-  const Tensor y = (parts.size() == 1 ? parts.front() : at::cat(parts)).permute({0, 3, 1, 2});  // channels stay last in memory
-  return after != Pointwise::none || activation_.empty() ? y : activation(activation_)(y);
+  const Tensor y = first(parts.size() == 1 ? parts.front() : at::cat(parts));
+  return within != Pointwise::none ? y : finished(y);
 }
 
 }  // namespace zoo

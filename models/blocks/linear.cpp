@@ -57,9 +57,10 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace linear_detail
 
-bool packed_takes(const Tensor& x, int64_t out, const Tensor& residual) {
+bool packed_takes(const PackedWeight& packed, const Tensor& x, int64_t out, const Tensor& residual) {
   const auto plain = [](const Tensor& t) { return t.device().is_cpu() && t.scalar_type() == at::kFloat; };
-  if (at::GradMode::is_enabled() || !plain(x) || x.numel() == 0) return false;
+  const bool half = x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && packed.halves();
+  if (at::GradMode::is_enabled() || !(plain(x) || half) || x.numel() == 0) return false;
   return !residual.defined() || (plain(residual) && residual.size(-1) == out && residual.numel() == x.numel() / x.size(-1) * out);
 }
 
@@ -98,22 +99,33 @@ bool LinearLayer::pack(Precision precision) {
 
 Tensor LinearLayer::forward(const Tensor& x) {
   const Tensor w = outputs_first();
-  if (packed_ && packed_takes(x, w.size(0), Tensor())) return adapted(packed_->multiply(x, bias, Pointwise::none, Tensor()), x);
-  return adapted(linear(x, w, bias), x);
+  const bool by_packed = packed_ && packed_takes(*packed_, x, w.size(0), Tensor());
+  if (by_packed && adapters().empty()) return packed_->multiply(x, bias, Pointwise::none, Tensor());
+  // What a product left in bfloat16 for this layer.
+  const Tensor own = packed_ && x.scalar_type() == at::kBFloat16 ? x.to(w.scalar_type()) : x;
+  return adapted(by_packed ? packed_->multiply(own, bias, Pointwise::none, Tensor()) : linear(own, w, bias), own);
 }
 
 Tensor LinearLayer::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
   if (!adapters().empty()) return {};
   if (!packed_) return gpu_linear(x, outputs_first(), bias, after, residual);
-  return packed_takes(x, outputs_first().size(0), residual) ? packed_->multiply(x, bias, after, residual) : Tensor();
+  return packed_takes(*packed_, x, outputs_first().size(0), residual) ? packed_->multiply(x, bias, after, residual) : Tensor();
 }
 
-std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
+Tensor LinearLayer::fused_for_product(const Tensor& x, Pointwise after) {
+  if (!adapters().empty() || !packed_ || !packed_takes(*packed_, x, outputs_first().size(0), Tensor())) return {};
+  return packed_->multiply_for_product(x, bias, after);
+}
+
+std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product) {
   std::array<LinearWeight, 3> weights;
+  std::array<const PackedWeight*, 3> packed;
   for (size_t i = 0; i < 3; ++i) {
     if (!layers[i]->adapters().empty()) return {};
     weights[i] = {layers[i]->outputs_first(), layers[i]->bias};
+    packed[i] = layers[i]->packed_.get();
   }
+  if (packed[0] && packed_takes(*packed[0], x, 0, Tensor())) return packed[0]->multiply_together(packed, {weights[0].bias, weights[1].bias, weights[2].bias}, x, for_product);
   const auto few = gpu_linear(x, weights);
   return few[0].defined() ? few : joined(layers, x);
 }
@@ -155,7 +167,7 @@ bool TiedLinearImpl::pack(Precision precision) {
 }
 
 Tensor TiedLinearImpl::forward(const Tensor& x) {
-  return packed_ && packed_takes(x, weight.size(0), Tensor()) ? packed_->multiply(x, bias, Pointwise::none, Tensor()) : linear(x, weight, bias);
+  return packed_ && packed_takes(*packed_, x, weight.size(0), Tensor()) ? packed_->multiply(x, bias, Pointwise::none, Tensor()) : linear(x, weight, bias);
 }
 
 Pointwise pointwise_of(const std::string& activation) {

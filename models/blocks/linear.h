@@ -23,9 +23,11 @@ class LinearLayer : public AdaptableLayer {
   bool pack(Precision precision = Precision::float32);  // whether there is a packed copy now
   // after(forward(x)) + residual in one pass, or undefined where that is not possible: with adapters, on a CPU without a packed copy, ...
   Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
-  // What three layers of one shape make of x in one pass, or all undefined: on a GPU few rows (gpu_rows.h), and in half precision many, by a copy of
-  // the three weights side by side that is made at the first use after pack(). The results may be parts of one tensor.
-  static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x);
+  // after(forward(x)) in the type in which the next product takes its rows (PackedWeight), or undefined where there is none but x's own.
+  Tensor fused_for_product(const Tensor& x, Pointwise after);
+  // What three layers of one shape make of x in one pass, or all undefined: by packed weights of one kernel; on a GPU few rows (gpu_rows.h), and in half precision many, by a
+  // copy of the three weights side by side that is made at the first use after pack(). The results may be parts of one tensor. `for_product`: in that type.
+  static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product);
 
   Tensor product(const Tensor& x, const Tensor& other) override;
   Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;
@@ -63,8 +65,8 @@ ZOO_MODULE(TiedLinear);
 // For a weight that is no layer's own.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-// Whether x can be multiplied with a packed weight of `out` rows and `residual` (or none) added.
-bool packed_takes(const Tensor& x, int64_t out, const Tensor& residual);
+// Whether x can be multiplied with the packed weight, of `out` rows, and `residual` (or none) added.
+bool packed_takes(const PackedWeight& packed, const Tensor& x, int64_t out, const Tensor& residual);
 
 // The pass that an activation of this name (models/blocks/layers.h) can be part of; none for those that cannot.
 Pointwise pointwise_of(const std::string& activation);
@@ -76,6 +78,13 @@ Tensor activated(Layer& layer, const Tensor& x, const std::string& activation) {
   const Pointwise after = Trace::active() ? Pointwise::none : pointwise_of(activation);
   const Tensor y = after == Pointwise::none ? Tensor() : layer->fused(x, after, Tensor());
   return y.defined() ? y : activated_apart(layer(x), activation);
+}
+// The same for what nothing but another linear layer reads: in bfloat16 if products are.
+template <class Layer>
+Tensor activated_for_product(Layer& layer, const Tensor& x, const std::string& activation) {
+  const Pointwise after = Trace::active() ? Pointwise::none : pointwise_of(activation);
+  const Tensor y = after == Pointwise::none ? Tensor() : layer->fused_for_product(x, after);
+  return y.defined() ? y : activated(layer, x, activation);
 }
 template <class Layer>
 Tensor added(Layer& layer, const Tensor& x, const Tensor& residual) {
@@ -97,10 +106,10 @@ Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Te
   return norm(y);
 }
 
-// Queries, keys and values of the same x.
+// Queries, keys and values of the same x. `for_attention`: that nothing but attention() reads, in bfloat16 if products are.
 template <class Layer>
-std::array<Tensor, 3> projections(Layer& q, Layer& k, Layer& v, const Tensor& x) {
-  auto y = Trace::active() ? std::array<Tensor, 3>() : LinearLayer::together({q.get(), k.get(), v.get()}, x);
+std::array<Tensor, 3> projections(Layer& q, Layer& k, Layer& v, const Tensor& x, bool for_attention = false) {
+  auto y = Trace::active() ? std::array<Tensor, 3>() : LinearLayer::together({q.get(), k.get(), v.get()}, x, for_attention);
   if (!y[0].defined()) y = {q(x), k(x), v(x)};
   return y;
 }

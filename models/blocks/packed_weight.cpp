@@ -75,8 +75,8 @@ Tensor finish(Tensor y, Pointwise after, const Tensor& residual) {
   return residual.defined() ? y.add_(residual) : y;
 }
 
-// Of Panels or WidePanels.
-template <class AnyPanels>
+const float* data(const Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
+
 class PanelWeight : public PackedWeight {
  public:
   PanelWeight(const Tensor& weight, PanelType type)
@@ -84,20 +84,75 @@ class PanelWeight : public PackedWeight {
 
   Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
     const Tensor dense = x.contiguous(), added = residual.defined() ? residual.contiguous() : residual;
-    Tensor y = at::empty(output_shape(x, out_), x.options());
-    const auto data = [](const Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
+    const Tensor y = at::empty(output_shape(x, out_), x.options());
     panels_.multiply(data(dense), dense.numel() / dense.size(-1), data(bias), after, data(added), y.mutable_data_ptr<float>());
     return y;
   }
 
  private:
   int64_t out_;
-  AnyPanels panels_;
+  Panels panels_;
 };
 
-std::shared_ptr<const PackedWeight> panel_weight(Kernel kernel, const Tensor& weight, PanelType type) {
-  if (kernel == Kernel::wide_panels) return std::make_shared<PanelWeight<WidePanels>>(weight, type);
-  return std::make_shared<PanelWeight<Panels>>(weight, type);
+class WideWeight : public PackedWeight {
+ public:
+  WideWeight(const Tensor& weight, PanelType type, int64_t segment)
+      : out_(weight.size(0)), in_(weight.size(1)), type_(type), segment_(segment > 0 && WidePanels::takes_patches(type, segment) ? segment : 0),
+        panels_(weight.const_data_ptr<float>(), out_, in_, weight.stride(0), weight.stride(1), type, segment_) {}
+
+  bool halves() const override { return type_ == PanelType::bfloat16 && in_ % 2 == 0; }
+
+  Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
+    const Tensor added = residual.defined() ? residual.contiguous() : residual;
+    return product<1>({this}, {bias}, x, after, added, /*half=*/false)[0];
+  }
+
+  Tensor multiply_for_product(const Tensor& x, const Tensor& bias, Pointwise after) const override {
+    return product<1>({this}, {bias}, x, after, Tensor(), type_ == PanelType::bfloat16)[0];
+  }
+
+  std::array<Tensor, 3> multiply_together(const std::array<const PackedWeight*, 3>& weights, const std::array<Tensor, 3>& biases, const Tensor& x, bool for_product) const override {
+    std::array<const WideWeight*, 3> wide;
+    for (size_t i = 0; i < 3; ++i) {
+      wide[i] = dynamic_cast<const WideWeight*>(weights[i]);
+      if (!wide[i] || wide[i]->type_ != type_ || wide[i]->in_ != in_) return {};
+    }
+    return product<3>(wide, biases, x, Pointwise::none, Tensor(), for_product && type_ == PanelType::bfloat16);
+  }
+
+  Tensor multiply_patches(const Tensor& x, int64_t kernel, int64_t stride, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
+    if (segment_ == 0 || x.scalar_type() != at::kFloat) return {};
+    const Tensor dense = x.contiguous(), added = residual.defined() ? residual.contiguous() : residual;
+    const auto strided = [stride](int64_t size) { return (size + stride - 1) / stride; };
+    const Tensor y = at::empty({x.size(0), strided(x.size(1)), strided(x.size(2)), out_}, x.options());
+    panels_.multiply_patches({data(dense), x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride}, data(bias), after, data(added), y.mutable_data_ptr<float>());
+    return y;
+  }
+
+ private:
+  template <size_t N>
+  static std::array<Tensor, N> product(const std::array<const WideWeight*, N>& weights, const std::array<Tensor, N>& biases, const Tensor& x, Pointwise after,
+                                       const Tensor& residual, bool half) {
+    const Tensor dense = x.contiguous();
+    std::array<Tensor, N> all;
+    std::array<WidePanels::Share, N> shares;
+    for (size_t i = 0; i < N; ++i) {
+      all[i] = at::empty(output_shape(x, weights[i]->out_), x.options().dtype(half ? at::kBFloat16 : at::kFloat));
+      shares[i] = {&weights[i]->panels_, data(biases[i]), after, data(residual), all[i].mutable_data_ptr(), half};
+    }
+    WidePanels::multiply(dense.const_data_ptr(), x.scalar_type() == at::kBFloat16, dense.numel() / dense.size(-1), shares.data(), N);
+    return all;
+  }
+
+  int64_t out_, in_;
+  PanelType type_;
+  int64_t segment_;
+  WidePanels panels_;
+};
+
+std::shared_ptr<const PackedWeight> panel_weight(Kernel kernel, const Tensor& weight, PanelType type, int64_t segment = 0) {
+  if (kernel == Kernel::wide_panels) return std::make_shared<WideWeight>(weight, type, segment);
+  return std::make_shared<PanelWeight>(weight, type);
 }
 
 // oneDNN's epilogues: fused where its kernels are compiled for the processor's registers (AVX-512), else slower than a pass of
@@ -163,7 +218,7 @@ at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at
   return d::panel_weight(d::kernel_for(Precision::float32), weight, PanelType::float32)->multiply(x, bias, Pointwise::none, at::Tensor());
 }
 
-std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision) {
+std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, int64_t segment) {
   namespace d = packed_detail;
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat || weight.numel() == 0) return nullptr;
   const at::NoGradGuard no_grad;
@@ -184,7 +239,7 @@ std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const 
   const bool half = precision == Precision::bfloat16;
   if (kernel == d::Kernel::plain) return nullptr;
   if (kernel == d::Kernel::onednn) return std::make_shared<d::OneDnnWeight>(plain, half ? at::kBFloat16 : at::kFloat);
-  return d::panel_weight(kernel, plain, half ? PanelType::bfloat16 : PanelType::float32);
+  return d::panel_weight(kernel, plain, half ? PanelType::bfloat16 : PanelType::float32, segment);
 }
 
 std::string packed_kernel_name(Precision precision) {

@@ -14,6 +14,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -29,11 +30,29 @@ class PackedWeight {
   virtual ~PackedWeight() = default;
   // x [..., in], float32 on the CPU -> after(x W^T + bias) + residual [..., out]; bias and residual may be undefined.
   virtual at::Tensor multiply(const at::Tensor& x, const at::Tensor& bias, Pointwise after, const at::Tensor& residual) const = 0;
+
+  // The same in the type in which the next product takes its rows, bfloat16 if halves(), without a residual.
+  virtual at::Tensor multiply_for_product(const at::Tensor& x, const at::Tensor& bias, Pointwise after) const { return multiply(x, bias, after, at::Tensor()); }
+  // Whether multiply() and the other two take bfloat16, too.
+  virtual bool halves() const { return false; }
+
+  // What this and two more make of the same x in one pass, in the type of multiply_for_product() if `for_product`; all undefined where the three are not alike.
+  virtual std::array<at::Tensor, 3> multiply_together(const std::array<const PackedWeight*, 3>& /*weights*/, const std::array<at::Tensor, 3>& /*biases*/, const at::Tensor& /*x*/,
+                                                      bool /*for_product*/) const {
+    return {};
+  }
+
+  // A convolution: x [batch, height, width, channels] -> after(convolution + bias + residual) [batch, height / stride, width / stride, out] (rounded up), where the weight was
+  // packed with a segment, the numbers of a patch's line; undefined where it can only multiply patches that lie apart.
+  virtual at::Tensor multiply_patches(const at::Tensor& /*x*/, int64_t /*kernel*/, int64_t /*stride*/, const at::Tensor& /*bias*/, Pointwise /*after*/,
+                                      const at::Tensor& /*residual*/) const {
+    return {};
+  }
 };
 
-// weight [out, in] (any strides), bias [out] or undefined. Null where the plain weight is as good: on another device, in another
+// weight [out, in] (any strides), bias [out] or undefined; segment: see multiply_patches(). Null where the plain weight is as good: on another device, in another
 // type, or where this LibTorch lacks the kernel for float32. Throws std::runtime_error where it lacks that of another precision.
-std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision);
+std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, int64_t segment = 0);
 
 // Whether panels, wide or not, multiply float32 here: the processor's choice, or ZOO_LINEAR_KERNEL's.
 bool panels_wanted();

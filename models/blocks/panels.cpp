@@ -122,81 +122,12 @@ void tile(const Product& p, const T* panels, int64_t m, int64_t rows, int64_t n,
 
 // ---- what follows a product ----
 
-ZOO_INLINE V all(float s) { return V{s, s, s, s, s, s, s, s}; }
-ZOO_INLINE V clamp(V x, float low, float high) {
-  x = x < all(low) ? all(low) : x;
-  return x > all(high) ? all(high) : x;
-}
-
-// 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6: 2e-7 of the value.
-ZOO_INLINE V exponential(V x) {
-  x = clamp(x, -87.0F, 88.0F);
-  const V n = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
-  const V r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  const V e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
-  const I bits = (__builtin_convertvector(n, I) + 127) << 23;
-  return e * reinterpret_cast<const V&>(bits);
-}
-
-ZOO_INLINE V sigmoid(V x) { return 1.0F / (1.0F + exponential(-x)); }
-ZOO_INLINE V hyperbolic_tangent(V x) { return 1.0F - 2.0F / (exponential(2.0F * x) + 1.0F); }
-
-// erf(x) = x P(x^2) / Q(x^2), fitted to |x| < 3.9: within 4e-7. Beyond, where it is 1 - 4e-8: 1, so that GELU is 0 far below 0.
-ZOO_INLINE V error_function(V x) {
-  const V t = x * x;
-  const V p = 1.1283787489F + t * (0.2042257190F + t * (0.0511490107F + t * (0.0038963160F + t * (1.4747584646e-4F + t * (-1.9969297682e-6F + t * 2.0118674726e-8F)))));
-  const V q = 1.0F + t * (0.5143193603F + t * (0.1167858541F + t * (0.0147305634F + t * 0.0010066124F)));
-  const V y = x >= all(3.9F) ? all(1.0F) : x * p / q;
-  return x <= all(-3.9F) ? all(-1.0F) : y;
-}
-
 template <Pointwise after>
-ZOO_INLINE V activate(V x) {
-  if constexpr (after == Pointwise::relu) return x < V{} ? V{} : x;
-  if constexpr (after == Pointwise::gelu) return 0.5F * x * (1.0F + error_function(x * 0.70710678F));
-  if constexpr (after == Pointwise::gelu_tanh) return x * sigmoid(1.59576912F * (x + 0.044715F * x * x * x));  // 1 + tanh(u) = 2 sigmoid(2u)
-  if constexpr (after == Pointwise::quick_gelu) return x * sigmoid(1.702F * x);
-  if constexpr (after == Pointwise::silu) return x * sigmoid(x);
-  if constexpr (after == Pointwise::tanh) return hyperbolic_tangent(x);
-  return x;
-}
+struct Finish {
+  ZOO_AVX2 static void row(float* y, int64_t count, const After& a) { finish_numbers<ByEights, after>(y, count, a); }
+};
 
-template <Pointwise after>
-ZOO_INLINE V finished(V y, const float* bias, const float* residual) {
-  if (bias) y += load(bias);
-  y = activate<after>(y);
-  return residual ? y + load(residual) : y;
-}
-
-template <Pointwise after>
-ZOO_AVX2 void finish_row(float* y, int64_t count, const After& a) {
-  const auto at = [](const float* p, int64_t i) { return p ? p + i : nullptr; };
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    *reinterpret_cast<V*>(y + i) = finished<after>(load(y + i), at(a.bias, i), at(a.residual, i));
-  }
-  if (i == count) return;
-  float rest[3][kLanes] = {};  // the same for less than a register
-  const float* sources[3] = {y, a.bias, a.residual};
-  for (int s = 0; s < 3; ++s) {
-    if (sources[s]) std::copy(sources[s] + i, sources[s] + count, rest[s]);
-  }
-  const V last = finished<after>(load(rest[0]), a.bias ? rest[1] : nullptr, a.residual ? rest[2] : nullptr);
-  std::memcpy(y + i, &last, static_cast<size_t>(count - i) * sizeof(float));
-}
-
-FinishRow finish_for(Pointwise after) {
-  switch (after) {
-    case Pointwise::relu: return finish_row<Pointwise::relu>;
-    case Pointwise::gelu: return finish_row<Pointwise::gelu>;
-    case Pointwise::gelu_tanh: return finish_row<Pointwise::gelu_tanh>;
-    case Pointwise::quick_gelu: return finish_row<Pointwise::quick_gelu>;
-    case Pointwise::silu: return finish_row<Pointwise::silu>;
-    case Pointwise::tanh: return finish_row<Pointwise::tanh>;
-    case Pointwise::none: break;
-  }
-  return finish_row<Pointwise::none>;
-}
+FinishRow finish_for(Pointwise after) { return finish_by<Finish>(after); }
 
 // ---- laying out ----
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "models/blocks/panels.h"
+#include "models/blocks/vector_lanes.h"
 
 namespace zoo::panels_detail {
 
@@ -58,7 +59,124 @@ struct After {
   const float *bias, *residual;  // either may be null
 };
 using FinishRow = void (*)(float*, int64_t, const After&);  // after(y + bias) + residual of so many numbers
-FinishRow finish_for(Pointwise after);
+FinishRow finish_for(Pointwise after);  // with the registers of AVX2
+
+// What follows a product, over the registers of a kind of processor. In place, since a vector that is returned would need its processor's calling convention.
+struct ByEights {
+  typedef V Floats;
+  typedef I Wholes;
+};
+struct BySixteens {
+  typedef lanes::Lanes Floats;
+  typedef lanes::Whole Wholes;
+};
+#define ZOO_INPLACE inline __attribute__((always_inline))
+
+// 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6: 2e-7 of the value.
+template <class By>
+ZOO_INPLACE void exponential(typename By::Floats& x) {
+  using Floats = typename By::Floats;
+  const Floats low = x < -87.0F ? Floats{} - 87.0F : x, inside = low > 88.0F ? Floats{} + 88.0F : low;
+  const Floats n = (inside * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
+  const Floats r = (inside - n * 0.693359375F) + n * 2.12194440e-4F;
+  const Floats e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
+  const typename By::Wholes bits = (__builtin_convertvector(n, typename By::Wholes) + 127) << 23;
+  x = e * reinterpret_cast<const Floats&>(bits);
+}
+
+template <class By>
+ZOO_INPLACE void sigmoid(typename By::Floats& x) {
+  typename By::Floats e = -x;
+  exponential<By>(e);
+  x = 1.0F / (1.0F + e);
+}
+
+// erf(x) = x P(x^2) / Q(x^2), fitted to |x| < 3.9: within 4e-7. Beyond, where it is 1 - 4e-8: 1, so that GELU is 0 far below 0.
+template <class By>
+ZOO_INPLACE void error_function(typename By::Floats& x) {
+  using Floats = typename By::Floats;
+  const Floats t = x * x;
+  const Floats p = 1.1283787489F + t * (0.2042257190F + t * (0.0511490107F + t * (0.0038963160F + t * (1.4747584646e-4F + t * (-1.9969297682e-6F + t * 2.0118674726e-8F)))));
+  const Floats q = 1.0F + t * (0.5143193603F + t * (0.1167858541F + t * (0.0147305634F + t * 0.0010066124F)));
+  const Floats y = x >= 3.9F ? Floats{} + 1.0F : x * p / q;
+  x = x <= -3.9F ? Floats{} - 1.0F : y;
+}
+
+template <class By, Pointwise after>
+ZOO_INPLACE void activate(typename By::Floats& x) {
+  using Floats = typename By::Floats;
+  Floats y = x;
+  switch (after) {
+    case Pointwise::relu: x = x < 0.0F ? Floats{} : x; break;
+    case Pointwise::gelu:
+      y *= 0.70710678F;
+      error_function<By>(y);
+      x = 0.5F * x * (1.0F + y);
+      break;
+    case Pointwise::gelu_tanh:  // 1 + tanh(u) = 2 sigmoid(2u)
+      y = 1.59576912F * (x + 0.044715F * x * x * x);
+      sigmoid<By>(y);
+      x *= y;
+      break;
+    case Pointwise::quick_gelu:
+      y *= 1.702F;
+      sigmoid<By>(y);
+      x *= y;
+      break;
+    case Pointwise::silu:
+      sigmoid<By>(y);
+      x *= y;
+      break;
+    case Pointwise::tanh:
+      y *= 2.0F;
+      exponential<By>(y);
+      x = 1.0F - 2.0F / (y + 1.0F);
+      break;
+    case Pointwise::none: break;
+  }
+}
+
+// y [count] = after(y + bias) + residual.
+template <class By, Pointwise after>
+ZOO_INPLACE void finish_numbers(float* y, int64_t count, const After& a) {
+  using Floats = typename By::Floats;
+  constexpr int64_t wide = sizeof(Floats) / sizeof(float);
+  const auto at = [](float* p) -> Floats& { return *reinterpret_cast<Floats*>(p); };
+  const auto there = [](const float* p) -> const Floats& { return *reinterpret_cast<const Floats*>(p); };
+  int64_t i = 0;
+  for (; i + wide <= count; i += wide) {
+    Floats x = at(y + i);
+    if (a.bias) x += there(a.bias + i);
+    activate<By, after>(x);
+    if (a.residual) x += there(a.residual + i);
+    at(y + i) = x;
+  }
+  if (i == count) return;
+  float rest[3][wide] = {};  // the same for less than a register
+  const float* sources[3] = {y, a.bias, a.residual};
+  for (int s = 0; s < 3; ++s) {
+    if (sources[s]) std::copy(sources[s] + i, sources[s] + count, rest[s]);
+  }
+  Floats x = at(rest[0]) + at(rest[1]);
+  activate<By, after>(x);
+  at(rest[0]) = x + at(rest[2]);
+  std::copy(rest[0], rest[0] + (count - i), y + i);
+}
+
+// The instance of Finish<after>::row that an activation asks for.
+template <template <Pointwise> class Finish>
+FinishRow finish_by(Pointwise after) {
+  switch (after) {
+    case Pointwise::relu: return Finish<Pointwise::relu>::row;
+    case Pointwise::gelu: return Finish<Pointwise::gelu>::row;
+    case Pointwise::gelu_tanh: return Finish<Pointwise::gelu_tanh>::row;
+    case Pointwise::quick_gelu: return Finish<Pointwise::quick_gelu>::row;
+    case Pointwise::silu: return Finish<Pointwise::silu>::row;
+    case Pointwise::tanh: return Finish<Pointwise::tanh>::row;
+    case Pointwise::none: break;
+  }
+  return Finish<Pointwise::none>::row;
+}
 
 inline uint16_t bfloat16_of(float value) {  // to the nearest, ties to even; NaN stays NaN
   uint32_t bits;
@@ -74,20 +192,20 @@ void transpose_block(const float* from, int64_t rows, int64_t columns, int64_t s
 
 // Calls tile(first row, rows, first output, outputs) for the whole of a product.
 template <class Tile>
-void over_tiles(const Product& p, const TileSize& size, const Tile& tile) {
+void over_tiles(int64_t rows, int64_t in, int64_t out, const TileSize& size, const Tile& tile) {
   // Of one height as far as whole groups allow.
-  const int64_t high = divide_up(divide_up(p.rows, divide_up(p.rows, size.rows)), size.group) * size.group;
-  const int64_t across = divide_up(p.out, size.columns), tiles = across * divide_up(p.rows, high);
+  const int64_t high = divide_up(divide_up(rows, divide_up(rows, size.rows)), size.group) * size.group;
+  const int64_t across = divide_up(out, size.columns), tiles = across * divide_up(rows, high);
   std::atomic<int64_t> next{0};
   // Whoever is free takes the next tile: a thread that the system holds up does not hold up the others.
   const auto work = [&](int64_t, int64_t) {
     for (int64_t i = next++; i < tiles; i = next++) {
       const int64_t m = i / across * high, n = i % across * size.columns;
-      tile(m, std::min(high, p.rows - m), n, std::min(size.columns, p.out - n));
+      tile(m, std::min(high, rows - m), n, std::min(size.columns, out - n));
     }
   };
   constexpr int64_t kWorthAThread = 1 << 18;  // products
-  const int64_t threads = std::min<int64_t>({tiles, at::get_num_threads(), 1 + p.rows * p.in * p.out / kWorthAThread});
+  const int64_t threads = std::min<int64_t>({tiles, at::get_num_threads(), 1 + rows * in * out / kWorthAThread});
   if (threads == 1) work(0, 1);
   else at::parallel_for(0, threads, 1, work);
 }
@@ -96,7 +214,7 @@ void over_tiles(const Product& p, const TileSize& size, const Tile& tile) {
 template <class Tile>
 void over_finished_tiles(const Product& p, const float* bias, Pointwise after, const float* residual, const Tile& tile) {
   const FinishRow finish = bias || residual || after != Pointwise::none ? finish_for(after) : nullptr;
-  over_tiles(p, {kRows, kColumns, kGroup}, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) {
+  over_tiles(p.rows, p.in, p.out, {kRows, kColumns, kGroup}, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) {
     tile(m, rows, n, columns);
     for (int64_t row = m; finish && row < m + rows; ++row) {
       finish(p.y + row * p.out + n, columns, {bias ? bias + n : nullptr, residual ? residual + row * p.out + n : nullptr});

@@ -22,7 +22,7 @@ using namespace panels_detail;
 #define ZOO_INLINE512 ZOO_AVX512 inline __attribute__((always_inline))
 
 constexpr int64_t kWidePanel = 32;                  // outputs
-constexpr int64_t kSteps = 384;                     // of a block
+constexpr int64_t kSteps = 384;                     // of a block, at most
 constexpr int64_t kBytes = kWidePanel * 4;          // of a panel's step
 // 14 rows would fill the registers, but 8 at most share a place in the first-level cache, whatever their distance, and were faster.
 constexpr TileSize kTile = {.rows = 112, .columns = 128, .group = 8};
@@ -44,11 +44,27 @@ struct Int8 {
   static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_set1_epi32(static_cast<int>(x)), w)); }
 };
 
-// Rows as steps of 32 bits. Of int8, number = scale * (code - zero).
+// Some rows as steps of 32 bits, `stride` steps apart. Of int8, number = scale * (code - zero).
 struct Rows {
   const uint32_t* steps;
   int64_t stride;
   const float *scales, *zeros;  // null but of int8
+};
+
+// All rows of a product: [rows, steps] dense, or the patches of pictures, whose steps lie in segments.
+struct AllRows {
+  const uint32_t* steps;
+  int64_t stride;
+  const float *scales, *zeros;
+  int64_t line = 0, lines = 0, line_stride = 0, picture_stride = 0;  // rows of a line and lines of a picture, and how far apart those begin; no line: one after the other
+  int64_t segment = 0, segment_stride = 0;                           // steps of a segment, and how far apart those begin
+
+  // `count` rows from `row` on (of one line), from step k on (in one segment).
+  Rows some(int64_t row, int64_t k) const {
+    const int64_t start = line == 0 ? row * stride : row / line / lines * picture_stride + row / line % lines * line_stride + row % line * stride;
+    const auto of = [row](const float* all) { return all ? all + row : nullptr; };
+    return {steps + start + (segment == 0 ? k : k / segment * segment_stride + k % segment), stride, of(scales), of(zeros)};
+  }
 };
 
 // A weight's block, its outputs' bias and what is added in the end; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
@@ -112,49 +128,18 @@ constexpr Group<Type> kGroups[kTile.group + 1] = {nullptr, group<Type, 1>, group
 
 // A whole weight, the rows that it multiplies, and what follows.
 struct Work {
-  const Product& product;
+  const AllRows& rows;
+  int64_t steps, block, out;
   const uint8_t* panels;
-  int64_t steps;
   const float *bias, *scales, *sums;  // of the weight's outputs and of what fills its last panel; bias may be null
-  Rows rows;
   Pointwise after;
   const float* residual;  // may be null
+  bool residual_first;    // after(... + residual), not after(...) + residual
+  void* y;
+  bool half;              // y is bfloat16
 };
 
 constexpr float kNoBias[kWidePanel] = {};
-
-template <class Type>
-void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
-  const int64_t out = w.product.out, padded = divide_up(out, kWidePanel) * kWidePanel, whole = columns / kWidePanel * kWidePanel;
-  const FinishRow finish = finish_for(w.after);
-  alignas(64) float last[kTile.rows * kWidePanel];
-  for (int64_t k = 0; k < w.steps; k += kSteps) {
-    const int64_t steps = std::min(kSteps, w.steps - k), later = std::min(kSteps, w.steps - k - steps);
-    const uint8_t* const level = w.panels + k * padded * 4;
-    const uint32_t* const x = w.rows.steps + m * w.rows.stride + k;
-    for (int64_t column = 0; column < columns; column += kWidePanel) {
-      const bool fits = column < whole;
-      const int64_t at = n + column;
-      const uint8_t* const weight = level + at * steps * 4;
-      const uint8_t* const next = column + kWidePanel < columns ? weight + steps * kBytes : later > 0 ? level + padded * steps * 4 + n * later * 4 : nullptr;
-      float* const c = fits ? w.product.y + m * out + at : last;
-      const int64_t c_stride = fits ? out : kWidePanel;
-      const bool adds = w.residual && fits && w.after == Pointwise::none, finishes = later <= 0 && (w.after != Pointwise::none || (w.residual && !adds));
-      in_groups(rows, kTile.group, [&](int64_t row, int64_t count, int64_t g, int64_t groups) {
-        const auto of = [](const float* all, int64_t i) { return all ? all + i : nullptr; };
-        const Rows some = {x + row * w.rows.stride, w.rows.stride, of(w.rows.scales, m + row), of(w.rows.zeros, m + row)};
-        const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, of(w.scales, at), of(w.sums, at), adds ? w.residual + (m + row) * out + at : nullptr, next ? next + g * steps * kBytes / groups : nullptr, divide_up(kBytes, groups)};
-        kGroups<Type>[count](some, block, c + row * c_stride, c_stride, k == 0, later <= 0);
-        for (int64_t r = row; finishes && r < row + count; ++r) {  // while they are in the first-level cache
-          finish(c + r * c_stride, std::min(kWidePanel, columns - column), {nullptr, w.residual ? w.residual + (m + r) * out + at : nullptr});
-        }
-      });
-    }
-  }
-  for (int64_t row = 0; row < rows && whole < columns; ++row) std::copy_n(last + row * kWidePanel, columns - whole, w.product.y + (m + row) * out + n + whole);
-}
-
-// ---- rows ----
 
 ZOO_AVX512 void to_bfloat16(const float* x, int64_t count, uint16_t* to) {
   int64_t i = 0;
@@ -164,6 +149,67 @@ ZOO_AVX512 void to_bfloat16(const float* x, int64_t count, uint16_t* to) {
   }
   for (; i < count; ++i) to[i] = bfloat16_of(x[i]);
 }
+
+template <Pointwise after>
+struct Finish {
+  ZOO_AVX512 static void row(float* y, int64_t count, const After& a) { finish_numbers<BySixteens, after>(y, count, a); }
+};
+
+// The groups of a tile's rows; none reaches over the end of a line.
+struct Groups {
+  struct Span {
+    int64_t row, count;
+  };
+  Span spans[kTile.rows];
+  int64_t count = 0;
+
+  Groups(int64_t from, int64_t rows, int64_t line) {
+    for (int64_t row = from; row < from + rows;) {
+      const int64_t end = line == 0 ? from + rows : std::min(from + rows, (row / line + 1) * line);
+      in_groups(end - row, kTile.group, [&](int64_t first, int64_t some, int64_t, int64_t) { spans[count++] = {row + first, some}; });
+      row = end;
+    }
+  }
+};
+
+template <class Type>
+void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
+  const int64_t out = w.out, padded = divide_up(out, kWidePanel) * kWidePanel, whole = columns / kWidePanel * kWidePanel;
+  const FinishRow finish = finish_by<Finish>(w.after);
+  const Groups groups(m, rows, w.rows.line);
+  alignas(64) float room[kTile.rows * kTile.columns];  // sums of what is not written as it is: halves, and the last panel where it is not full
+  for (int64_t k = 0; k < w.steps; k += w.block) {
+    const int64_t steps = std::min(w.block, w.steps - k), later = std::min(w.block, w.steps - k - steps);
+    const uint8_t* const level = w.panels + k * padded * 4;
+    for (int64_t column = 0; column < columns; column += kWidePanel) {
+      const bool full = column < whole, direct = full && !w.half;
+      const int64_t at = n + column, count = std::min(kWidePanel, columns - column);
+      const uint8_t* const weight = level + at * steps * 4;
+      const uint8_t* const next = column + kWidePanel < columns ? weight + steps * kBytes : later > 0 ? level + padded * steps * 4 + n * later * 4 : nullptr;
+      const int64_t c_stride = direct ? out : kTile.columns;
+      const auto place = [&](int64_t row) { return direct ? static_cast<float*>(w.y) + row * out + at : room + (row - m) * kTile.columns + column; };
+      const bool adds = w.residual && direct && (w.after == Pointwise::none || w.residual_first);
+      const bool finishes = later <= 0 && (w.after != Pointwise::none || (w.residual && !adds));
+      for (int64_t g = 0; g < groups.count; ++g) {
+        const auto [row, some] = groups.spans[g];
+        const auto of = [at](const float* all) { return all ? all + at : nullptr; };
+        const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, of(w.scales), of(w.sums), adds ? w.residual + row * out + at : nullptr,
+                             next ? next + g * steps * kBytes / groups.count : nullptr, divide_up(kBytes, groups.count)};
+        kGroups<Type>[some](w.rows.some(row, k), block, place(row), c_stride, k == 0, later <= 0);
+        for (int64_t r = row; later <= 0 && r < row + some; ++r) {  // while they are in the first-level cache
+          float* const numbers = place(r);
+          const float* const residual = w.residual && !adds ? w.residual + r * out + at : nullptr;
+          for (int64_t i = 0; residual && w.residual_first && i < count; ++i) numbers[i] += residual[i];
+          if (finishes) finish(numbers, count, {nullptr, w.residual_first ? nullptr : residual});
+          if (w.half) to_bfloat16(numbers, count, static_cast<uint16_t*>(w.y) + r * out + at);
+          else if (!full) std::copy_n(numbers, count, static_cast<float*>(w.y) + r * out + at);
+        }
+      }
+    }
+  }
+}
+
+// ---- rows ----
 
 // x [count] -> codes from 0 to 255, and the scale and zero with x = scale * (code - zero). What is not finite makes the scale no number.
 ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scale, float* zero) {
@@ -193,46 +239,85 @@ ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scal
 struct Converted {
   std::unique_ptr<uint32_t[]> steps;
   std::unique_ptr<float[]> scales, zeros;
-  Rows rows;
+  AllRows rows;
 };
 
+size_t room(int64_t count) { return static_cast<size_t>(count); }
+
 template <class Type>
-Converted converted(const Product& p, int64_t steps) {
+Converted converted(const void* x, bool half, int64_t rows, int64_t in) {
+  const int64_t steps = divide_up(in, Type::kInputs);
   Converted all;
-  if constexpr (std::is_same_v<Type, Float32>) {
-    all.rows = {reinterpret_cast<const uint32_t*>(p.x), p.in, nullptr, nullptr};
+  if (half || std::is_same_v<Type, Float32>) {
+    all.rows = {static_cast<const uint32_t*>(x), steps, nullptr, nullptr};
     return all;
   }
-  const auto room = [](int64_t count) { return static_cast<size_t>(count); };
-  all.steps.reset(new uint32_t[room(p.rows * steps)]);
-  all.scales.reset(new float[room(p.rows)]);
-  all.zeros.reset(new float[room(p.rows)]);
-  at::parallel_for(0, p.rows, std::max<int64_t>(1, (1 << 15) / p.in), [&](int64_t begin, int64_t end) {
+  all.steps.reset(new uint32_t[room(rows * steps)]);
+  all.scales.reset(new float[room(rows)]);
+  all.zeros.reset(new float[room(rows)]);
+  at::parallel_for(0, rows, std::max<int64_t>(1, (1 << 15) / in), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      uint32_t* to = all.steps.get() + row * steps;
+      const float* const from = static_cast<const float*>(x) + row * in;
+      uint32_t* const to = all.steps.get() + row * steps;
       to[steps - 1] = 0;  // what the last step holds beyond the row
-      if constexpr (std::is_same_v<Type, BFloat16>) to_bfloat16(p.x + row * p.in, p.in, reinterpret_cast<uint16_t*>(to));
-      else to_codes(p.x + row * p.in, p.in, reinterpret_cast<uint8_t*>(to), &all.scales[room(row)], &all.zeros[room(row)]);
+      if constexpr (std::is_same_v<Type, BFloat16>) to_bfloat16(from, in, reinterpret_cast<uint16_t*>(to));
+      else to_codes(from, in, reinterpret_cast<uint8_t*>(to), &all.scales[room(row)], &all.zeros[room(row)]);
     }
   });
   all.rows = {all.steps.get(), steps, all.scales.get(), all.zeros.get()};
   return all;
 }
 
+// Pictures with their zeros, as steps. Channels are a multiple of the inputs of a step. No copy of float32 without zeros.
+template <class Type>
+Converted converted(const WidePanels::Pictures& p) {
+  const int64_t pad = p.kernel / 2, channels = p.channels / Type::kInputs, wide = p.width + 2 * pad, high = p.height + 2 * pad, line = wide * channels;
+  Converted all;
+  const bool copies = pad > 0 || !std::is_same_v<Type, Float32>;
+  if (copies) all.steps.reset(new uint32_t[room(p.count * high * line)]);
+  at::parallel_for(0, copies ? p.count * high : 0, std::max<int64_t>(1, (1 << 14) / line), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      uint32_t* const to = all.steps.get() + i * line;
+      const int64_t y = i % high - pad;
+      const bool inside = y >= 0 && y < p.height;
+      std::fill_n(to, inside ? pad * channels : line, 0);
+      if (!inside) continue;
+      std::fill_n(to + (pad + p.width) * channels, pad * channels, 0);
+      const float* const from = p.data + (i / high * p.height + y) * p.width * p.channels;
+      if constexpr (std::is_same_v<Type, BFloat16>) to_bfloat16(from, p.width * p.channels, reinterpret_cast<uint16_t*>(to + pad * channels));
+      else std::memcpy(to + pad * channels, from, room(p.width * p.channels) * sizeof(float));
+    }
+  });
+  all.rows = {copies ? all.steps.get() : reinterpret_cast<const uint32_t*>(p.data), p.stride * channels, nullptr, nullptr};
+  if (p.kernel == 1 && p.stride == 1) return all;  // dense rows
+  all.rows.line = divide_up(p.width, p.stride), all.rows.lines = divide_up(p.height, p.stride);
+  all.rows.line_stride = p.stride * line, all.rows.picture_stride = high * line;
+  all.rows.segment = p.kernel * channels, all.rows.segment_stride = line;
+  return all;
+}
+
 // The bias with zeros up to a whole panel.
 std::unique_ptr<float[]> padded_bias(const float* bias, int64_t out) {
-  std::unique_ptr<float[]> all(new float[static_cast<size_t>(divide_up(out, kWidePanel) * kWidePanel)]());
+  std::unique_ptr<float[]> all(new float[room(divide_up(out, kWidePanel) * kWidePanel)]());
   std::copy_n(bias, out, all.get());
   return all;
 }
 
+// Tiles of all works, side by side as if their outputs were those of one weight.
 template <class Type>
-void multiply(const Product& p, const void* panels, const float* scales, const float* sums, const float* bias, Pointwise after, const float* residual) {
-  const int64_t steps = divide_up(p.in, Type::kInputs);
-  const Converted x = converted<Type>(p, steps);
-  const std::unique_ptr<float[]> copied = bias && p.out % kWidePanel != 0 ? padded_bias(bias, p.out) : nullptr;
-  const Work work = {p, static_cast<const uint8_t*>(panels), steps, copied ? copied.get() : bias, scales, sums, x.rows, after, residual};
-  over_tiles(p, kTile, [&](int64_t m, int64_t rows, int64_t n, int64_t columns) { tile<Type>(work, m, rows, n, columns); });
+void multiply(std::vector<Work>& works, int64_t rows, int64_t in) {
+  std::vector<std::unique_ptr<float[]>> biases;
+  std::vector<int64_t> ends;
+  for (Work& work : works) {
+    if (work.bias && work.out % kWidePanel != 0) work.bias = biases.emplace_back(padded_bias(work.bias, work.out)).get();
+    ends.push_back((ends.empty() ? 0 : ends.back()) + divide_up(work.out, kTile.columns) * kTile.columns);
+  }
+  over_tiles(rows, in, ends.back(), kTile, [&](int64_t m, int64_t some, int64_t n, int64_t columns) {
+    const auto which = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), n) - ends.begin());
+    const Work& work = works[which];
+    const int64_t first = which == 0 ? n : n - ends[which - 1];
+    tile<Type>(work, m, some, first, std::min(columns, work.out - first));
+  });
 }
 
 // ---- laying out ----
@@ -245,20 +330,20 @@ struct Weight {
 
 // Calls work(panel, first step, steps, where they lie) for every panel's blocks, panels side by side.
 template <class Each>
-void over_blocks(int64_t out, int64_t steps, void* memory, const Each& each) {
+void over_blocks(int64_t out, int64_t steps, int64_t block, void* memory, const Each& each) {
   const int64_t count = divide_up(out, kWidePanel), padded = count * kWidePanel;
   at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
-      for (int64_t k = 0; k < steps; k += kSteps) {
-        const int64_t some = std::min(kSteps, steps - k);
+      for (int64_t k = 0; k < steps; k += block) {
+        const int64_t some = std::min(block, steps - k);
         each(panel, k, some, static_cast<uint8_t*>(memory) + (k * padded + panel * kWidePanel * some) * 4);
       }
     }
   });
 }
 
-void lay_out_floats(const Weight& w, void* memory) {
-  over_blocks(w.out, w.in, memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
+void lay_out_floats(const Weight& w, int64_t block, void* memory) {
+  over_blocks(w.out, w.in, block, memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
     float* const to = reinterpret_cast<float*>(bytes);
     const int64_t first = panel * kWidePanel, filled = std::min(kWidePanel, w.out - first);
     const float* const from = w.data + first * w.out_stride + k * w.in_stride;
@@ -273,8 +358,8 @@ void lay_out_floats(const Weight& w, void* memory) {
 
 // fill(output, first input, values, count, where to) makes the steps of some inputs of one output.
 template <class Type, class Fill>
-void lay_out_steps(const Weight& w, void* memory, const Fill& fill) {
-  over_blocks(w.out, divide_up(w.in, Type::kInputs), memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
+void lay_out_steps(const Weight& w, int64_t block, void* memory, const Fill& fill) {
+  over_blocks(w.out, divide_up(w.in, Type::kInputs), block, memory, [&](int64_t panel, int64_t k, int64_t steps, uint8_t* bytes) {
     const int64_t first = panel * kWidePanel, filled = std::min(kWidePanel, w.out - first), input = k * Type::kInputs, inputs = std::min(steps * Type::kInputs, w.in - input);
     uint32_t rows[kWidePanel * kSteps];
     float gathered[kSteps * Type::kInputs];
@@ -330,7 +415,7 @@ ZOO_AVX512 float weight_codes(const float* values, int64_t count, float scale, i
 
 // Codes in their places; `sums` [out], zeros before, become the scales times the sums of the codes, which the rows' zeros take away.
 void lay_out_codes(const Weight& w, const float* scales, float* sums, void* memory) {
-  lay_out_steps<Int8>(w, memory, [&](int64_t o, const float* values, int64_t count, uint32_t* to) {
+  lay_out_steps<Int8>(w, kSteps, memory, [&](int64_t o, const float* values, int64_t count, uint32_t* to) {
     sums[o] += weight_codes(values, count, scales[o], reinterpret_cast<int8_t*>(to));  // an output is one thread's
   });
   for (int64_t o = 0; o < w.out; ++o) sums[o] *= scales[o];
@@ -346,14 +431,35 @@ bool WidePanels::possible(PanelType type) {
 
 void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
 
-WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type) : out_(out), in_(in), type_(type) {
+namespace wide_detail {
+
+int64_t inputs_of_step(PanelType type) { return type == PanelType::float32 ? Float32::kInputs : type == PanelType::bfloat16 ? BFloat16::kInputs : Int8::kInputs; }
+
+// The longest block of which a segment has a whole number; 0: none that is worth it.
+int64_t block_for(int64_t segment_steps) {
+  constexpr int64_t kLeast = 48;
+  for (int64_t parts = divide_up(segment_steps, kSteps); segment_steps / parts >= kLeast; ++parts) {
+    if (segment_steps % parts == 0) return segment_steps / parts;
+  }
+  return 0;
+}
+
+}  // namespace wide_detail
+
+bool WidePanels::takes_patches(PanelType type, int64_t segment) {
+  const int64_t together = wide_detail::inputs_of_step(type);
+  return type != PanelType::int8 && segment % together == 0 && wide_detail::block_for(segment / together) > 0;  // codes would need one scale for a whole picture
+}
+
+WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type, int64_t segment) : out_(out), in_(in), type_(type) {
   namespace d = wide_detail;
   if (!possible(type) || (type == PanelType::int8 && in > kMostInputs)) throw std::logic_error("WidePanels: not for this type on this processor");
   const d::Weight w = {weight, out, in, out_stride, in_stride};
-  const int64_t together = type == PanelType::float32 ? d::Float32::kInputs : type == PanelType::bfloat16 ? d::BFloat16::kInputs : d::Int8::kInputs, padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
+  const int64_t together = d::inputs_of_step(type), padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
+  block_ = segment == 0 ? d::kSteps : d::block_for(segment / together);
   memory_.reset(d::allocate(static_cast<size_t>(padded * d::divide_up(in, together) * 4)));
-  if (type == PanelType::float32) d::lay_out_floats(w, memory_.get());
-  if (type == PanelType::bfloat16) d::lay_out_steps<d::BFloat16>(w, memory_.get(), [](int64_t, const float* values, int64_t count, uint32_t* to) { d::to_bfloat16(values, count, reinterpret_cast<uint16_t*>(to)); });
+  if (type == PanelType::float32) d::lay_out_floats(w, block_, memory_.get());
+  if (type == PanelType::bfloat16) d::lay_out_steps<d::BFloat16>(w, block_, memory_.get(), [](int64_t, const float* values, int64_t count, uint32_t* to) { d::to_bfloat16(values, count, reinterpret_cast<uint16_t*>(to)); });
   if (type != PanelType::int8) return;
   scales_.reset(new float[static_cast<size_t>(padded)]());
   sums_.reset(new float[static_cast<size_t>(padded)]());
@@ -361,11 +467,47 @@ WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out
   d::lay_out_codes(w, scales_.get(), sums_.get(), memory_.get());
 }
 
-void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {
+namespace wide_detail {
+
+// Calls the work of the type of the panels, with a value of it.
+template <class Do>
+void by_type(PanelType type, const Do& work) {
+  if (type == PanelType::float32) work(Float32());
+  else if (type == PanelType::bfloat16) work(BFloat16());
+  else work(Int8());
+}
+
+}  // namespace wide_detail
+
+void WidePanels::multiply(const void* x, bool half, int64_t rows, const Share* shares, size_t count) {
   namespace d = wide_detail;
-  const d::Product product{x, y, rows, in_, out_};
-  const auto multiply = type_ == PanelType::float32 ? d::multiply<d::Float32> : type_ == PanelType::bfloat16 ? d::multiply<d::BFloat16> : d::multiply<d::Int8>;
-  multiply(product, memory_.get(), scales_.get(), sums_.get(), bias, after, residual);
+  const int64_t in = shares[0].weight->in_;
+  d::by_type(shares[0].weight->type_, [&](auto type) {
+    using Type = decltype(type);
+    const d::Converted all = d::converted<Type>(x, half, rows, in);
+    std::vector<d::Work> works;
+    for (const Share* share = shares; share < shares + count; ++share) {
+      const WidePanels& w = *share->weight;
+      works.push_back({all.rows, d::divide_up(in, Type::kInputs), w.block_, w.out_, static_cast<const uint8_t*>(w.memory_.get()), share->bias, w.scales_.get(), w.sums_.get(),
+                       share->after, share->residual, /*residual_first=*/false, share->y, share->half});
+    }
+    d::multiply<Type>(works, rows, in);
+  });
+}
+
+void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const {
+  const Share all = {this, bias, after, residual, y, false};
+  multiply(x, false, rows, &all, 1);
+}
+
+void WidePanels::multiply_patches(const Pictures& x, const float* bias, Pointwise after, const float* residual, float* y) const {
+  namespace d = wide_detail;
+  d::by_type(type_, [&](auto type) {
+    using Type = decltype(type);
+    const d::Converted all = d::converted<Type>(x);
+    std::vector<d::Work> works = {{all.rows, in_ / Type::kInputs, block_, out_, static_cast<const uint8_t*>(memory_.get()), bias, nullptr, nullptr, after, residual, /*residual_first=*/true, y, false}};
+    d::multiply<Type>(works, x.count * d::divide_up(x.height, x.stride) * d::divide_up(x.width, x.stride), in_);
+  });
 }
 
 }  // namespace zoo
@@ -375,10 +517,13 @@ void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Point
 namespace zoo {
 bool WidePanels::possible(PanelType) { return false; }
 void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
-WidePanels::WidePanels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type) : out_(out), in_(in), type_(type) {
+WidePanels::WidePanels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type, int64_t) : out_(out), in_(in), type_(type), block_(0) {
   throw std::logic_error("WidePanels need an x86-64 processor with AVX-512");
 }
+void WidePanels::multiply(const void*, bool, int64_t, const Share*, size_t) {}
 void WidePanels::multiply(const float*, int64_t, const float*, Pointwise, const float*, float*) const {}
+void WidePanels::multiply_patches(const Pictures&, const float*, Pointwise, const float*, float*) const {}
+bool WidePanels::takes_patches(PanelType, int64_t) { return false; }
 }  // namespace zoo
 
 #endif

@@ -23,11 +23,33 @@ class WidePanels {
   // Of int8: more would overflow sums of 32 bits.
   static constexpr int64_t kMostInputs = 65536;
 
-  // weight[o * out_stride + i * in_stride] for o < out, i < in.
-  WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32);
+  // weight[o * out_stride + i * in_stride] for o < out, i < in. `segment`: of inputs that lie together in a row of patches (multiply_patches); 0: all do.
+  WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32, int64_t segment = 0);
 
+  // What one weight makes of the rows: y [rows, out] = after(x W^T + bias) + residual; bias and residual may be null.
+  struct Share {
+    const WidePanels* weight;
+    const float* bias;
+    Pointwise after;
+    const float* residual;
+    void* y;    // float32, or
+    bool half;  // bfloat16: of panels in bfloat16 alone, and then without a residual
+  };
+  // All shares, which have one type and as many inputs, of the same x [rows, in]: float32, or with `half` bfloat16 (of panels in bfloat16 with an even number of inputs).
+  static void multiply(const void* x, bool half, int64_t rows, const Share* shares, size_t count);
   // As Panels::multiply.
   void multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const;
+
+  // A convolution of pictures [count, height, width, channels] with a square kernel, zeros around it (kernel / 2), and a weight [out, kernel, kernel, channels]:
+  // y [count, height / stride, width / stride, out] (rounded up) = after(convolution + bias + residual). Patches are read where they lie in a copy with its zeros; a
+  // patch's lines are its segments.
+  struct Pictures {
+    const float* data;
+    int64_t count, height, width, channels, kernel, stride;
+  };
+  void multiply_patches(const Pictures& x, const float* bias, Pointwise after, const float* residual, float* y) const;
+  // Whether a weight of such a type and segment can do that.
+  static bool takes_patches(PanelType type, int64_t segment);
 
  private:
   struct Free {
@@ -35,6 +57,7 @@ class WidePanels {
   };
   int64_t out_, in_;
   PanelType type_;
+  int64_t block_;                                // steps of a block
   std::unique_ptr<void, Free> memory_;           // [block of steps][panel][step][32] x 32 bits
   std::unique_ptr<float[]> scales_, sums_;       // of int8, [panels * 32]: scale of an output, scale times the sum of its codes
 };

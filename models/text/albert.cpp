@@ -97,7 +97,7 @@ struct LayerImpl : Module {
 
   Tensor forward(Tensor x, const Tensor& mask) {  // [B, T, D]; no dropout after the feed-forward, as in the reference
     x = attend(x, mask);
-    return norm(added(ffn_output, activated(ffn, x, cfg.hidden_act), x));
+    return norm(added(ffn_output, activated_for_product(ffn, x, cfg.hidden_act), x));
   }
 };
 ZOO_MODULE(Layer);

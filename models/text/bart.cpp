@@ -111,7 +111,7 @@ struct LayerImpl : Module {
   Tensor step(Tensor x, Decoding& state, size_t layer) {
     x = self_norm(self->step(x, state, layer));
     x = source_norm(source->step_source(x, state, layer));
-    return final_norm(added(fc2, activated(fc1, x, cfg.activation_function), x));
+    return final_norm(added(fc2, activated_for_product(fc1, x, cfg.activation_function), x));
   }
   Tensor feed_forward(const Tensor& x) {
     const Tensor y = drop(activated(fc1, x, cfg.activation_function), cfg.activation_dropout);

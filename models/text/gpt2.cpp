@@ -104,7 +104,7 @@ struct BlockImpl : Module {
   }
   Tensor step(Tensor x, Decoding& state) {
     x = attn->step(x, norm1(x), state, static_cast<size_t>(index));
-    return added(mlp->out, activated(mlp->in, norm2(x), cfg.activation_function), x);
+    return added(mlp->out, activated_for_product(mlp->in, norm2(x), cfg.activation_function), x);
   }
 };
 ZOO_MODULE(Block);

@@ -91,7 +91,7 @@ struct LayerImpl : Module {
 
   Tensor forward(Tensor x, const Tensor& bias) {  // [B, T, D]; bias [1 or B, heads, T, T]
     x = mark("attention", attention_norm(drop(self(x, bias)) + x));
-    const Tensor inner = mark("intermediate", activated(intermediate, x, cfg.hidden_act));
+    const Tensor inner = mark("intermediate", activated_for_product(intermediate, x, cfg.hidden_act));
     return mark("output", output_norm(is_training() ? drop(output(inner)) + x : added(output, inner, x)));
   }
   Tensor drop(const Tensor& x) const { return at::dropout(x, cfg.hidden_dropout_prob, is_training()); }

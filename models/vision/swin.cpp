@@ -174,7 +174,7 @@ struct BlockImpl : Module {
   Tensor forward(Tensor x, const Windows& windows) {  // [B, H W, width]
     const auto dropped = [&](const Tensor& y) { return fast_dropout(y, cfg.hidden_dropout_prob, is_training()); };
     x = x + drop_path(dropped(attend_in_windows(norm_before(x), windows)), drop, is_training());
-    const Tensor inner = activated(intermediate, norm_after(x), cfg.hidden_act);
+    const Tensor inner = activated_for_product(intermediate, norm_after(x), cfg.hidden_act);
     return is_training() ? x + dropped(output(inner)) : added(output, inner, x);
   }
 

@@ -99,7 +99,7 @@ struct LayerImpl : Module {
     } else {  // the same in fewer passes
       normed = added_and_normed(attend->output, norm_after, attend->mixed(normed), x, &x);
     }
-    const Tensor inner = mark("intermediate", activated(intermediate, normed, cfg.hidden_act));
+    const Tensor inner = mark("intermediate", activated_for_product(intermediate, normed, cfg.hidden_act));
     if (!is_training()) return mark("output", added(output, inner, x));
     return mark("output", x + at::dropout(output(inner), cfg.hidden_dropout_prob, true));
   }
