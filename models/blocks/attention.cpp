@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/blocks/dropout.h"
+#include "models/blocks/half_attention.h"
 #include "models/blocks/short_attention.h"
 
 namespace zoo {
@@ -33,25 +34,33 @@ at::Tensor with_dropout(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return mixed.view({q.size(0), q.size(1), q.size(2), v.size(3)});
 }
 
-constexpr int64_t kFewKeys = 256;  // a head's keys and values then fit into the second-level cache, and a kernel of our own is faster
-
-bool dense_floats(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 4 && x.stride(3) == 1 && x.numel() > 0; }
-
-// Whether attend_short() can do it.
-bool short_enough(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) {
-  if (at::GradMode::is_enabled() || !dense_floats(q) || !dense_floats(k) || !dense_floats(v)) return false;
-  const int64_t keys = k.size(2), width = q.size(3);
-  if (keys > kFewKeys || q.size(2) < 4 || width % kShortLanes != 0 || v.size(3) != width || k.size(1) != q.size(1)) return false;
-  return !mask.defined() || (dense_floats(mask) && mask.size(3) == keys);
+// What is added to scores instead of a mask that says which to keep.
+at::Tensor as_summand(const at::Tensor& mask) {
+  if (mask.scalar_type() != at::kBool) return mask.to(at::kFloat);
+  return at::zeros(mask.sizes(), mask.options().dtype(at::kFloat)).masked_fill_(mask.logical_not(), -INFINITY);
 }
 
-at::Tensor attend_all(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double scale) {
-  const int64_t batch = q.size(0), heads = q.size(1), queries = q.size(2), keys = k.size(2);
-  const auto rows = [](const at::Tensor& x) -> HeadRows { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1), x.stride(2)}; };
-  const at::Tensor out = at::empty({batch, queries, heads, q.size(3)}, q.options());
-  const ShortAttention work = {rows(q), rows(k), rows(v), mask.defined() ? rows(mask.expand({batch, heads, queries, keys})) : HeadRows{},
-                               out.mutable_data_ptr<float>(), heads, queries, keys, q.size(3), static_cast<float>(scale)};
-  at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) { attend_short(work, begin, end); });
+constexpr int64_t kFewKeys = 256;  // a head's keys and values then fit into the second-level cache, and a kernel of our own is faster
+
+bool dense_rows(const at::Tensor& x, at::ScalarType type) { return x.is_cpu() && x.scalar_type() == type && x.dim() == 4 && x.stride(3) == 1 && x.numel() > 0; }
+
+// What attend_short() needs to know, if it can do it.
+std::optional<ShortAttention> short_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, double scale) {
+  const at::ScalarType type = q.scalar_type();
+  if ((type != at::kFloat && type != at::kBFloat16) || !dense_rows(q, type) || !dense_rows(k, type) || !dense_rows(v, type)) return {};
+  const int64_t heads = q.size(1), queries = q.size(2), keys = k.size(2), width = q.size(3);
+  if (keys > kFewKeys || queries < 4 || width % kShortLanes != 0 || v.size(3) != width || k.size(1) != heads) return {};
+  if (mask.defined() && !(dense_rows(mask, at::kFloat) && mask.size(3) == keys)) return {};
+  const auto rows = [](const at::Tensor& x) -> HeadRows { return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)}; };
+  const HeadRows masks = mask.defined() ? rows(mask.expand({q.size(0), heads, queries, keys})) : HeadRows{};
+  const ShortAttention work = {rows(q), rows(k), rows(v), masks, nullptr, heads, queries, keys, width, static_cast<float>(scale), type == at::kBFloat16};
+  return work.half && !attends_halves(work) ? std::nullopt : std::make_optional(work);
+}
+
+at::Tensor attend_all(ShortAttention work, const at::Tensor& q) {
+  const at::Tensor out = at::empty({q.size(0), work.queries, work.heads, work.width}, q.options());
+  work.out = out.mutable_data_ptr();
+  at::parallel_for(0, q.size(0) * work.heads, 1, [&](int64_t begin, int64_t end) { attend_short(work, begin, end); });
   return out.transpose(1, 2);  // merge_heads() then copies nothing
 }
 
@@ -63,7 +72,13 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   if (dropout > 0.0 && q.device().is_cpu() && q.dim() == 4 && q.size(1) == k.size(1)) {
     return attention_detail::with_dropout(q, k, v, mask, dropout, factor);
   }
-  if (dropout == 0.0 && attention_detail::short_enough(q, k, v, mask)) return attention_detail::attend_all(q, k, v, mask, factor);
+  const bool inference = dropout == 0.0 && q.is_cpu() && !at::GradMode::is_enabled();
+  if (inference) {
+    const at::Tensor added = mask.defined() && mask.scalar_type() != at::kFloat ? attention_detail::as_summand(mask) : mask;
+    if (const auto few = attention_detail::short_attention(q, k, v, added, factor)) return attention_detail::attend_all(*few, q);
+    // What products left in bfloat16 for the kernel above: LibTorch's is slower with that.
+    if (q.scalar_type() == at::kBFloat16) return attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), added, 0.0, scale).to(at::kBFloat16);
+  }
   const auto optional_mask = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
   return at::scaled_dot_product_attention(q, k, v, optional_mask, dropout, /*is_causal=*/false, scale);
 }

@@ -6,7 +6,7 @@ namespace zoo {
 
 Tensor BertSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
   const int64_t heads = options.heads;
-  const auto [q, k, v] = projections(query, key, value, x);
+  const auto [q, k, v] = projections(query, key, value, x, /*for_attention=*/true);
   return merge_heads(attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), mask, is_training() ? options.attention_dropout : 0.0));
 }
 

@@ -27,7 +27,7 @@ class LinearLayer : public AdaptableLayer {
   Tensor fused_for_product(const Tensor& x, Pointwise after);
   // What three layers of one shape make of x in one pass, or all undefined: by packed weights of one kernel; on a GPU few rows (gpu_rows.h), and in half precision many, by a
   // copy of the three weights side by side that is made at the first use after pack(). The results may be parts of one tensor. `for_product`: in that type.
-  static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product);
+  static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product = false);
 
   Tensor product(const Tensor& x, const Tensor& other) override;
   Tensor mix_channels(const Tensor& x, const Tensor& other, const Tensor& with) override;

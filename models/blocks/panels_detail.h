@@ -18,6 +18,8 @@ namespace zoo::panels_detail {
 typedef float V __attribute__((vector_size(32), aligned(4), may_alias));  // eight lanes: one register
 typedef int32_t I __attribute__((vector_size(32), aligned(4), may_alias));
 constexpr int64_t kLanes = 8;
+using lanes::ByEights;
+using lanes::BySixteens;
 constexpr int64_t kPanel = 16;     // outputs of a panel
 constexpr int64_t kDepth = 384;    // inputs of a block
 
@@ -61,20 +63,11 @@ struct After {
 using FinishRow = void (*)(float*, int64_t, const After&);  // after(y + bias) + residual of so many numbers
 FinishRow finish_for(Pointwise after);  // with the registers of AVX2
 
-// What follows a product, over the registers of a kind of processor. In place, since a vector that is returned would need its processor's calling convention.
-struct ByEights {
-  typedef V Floats;
-  typedef I Wholes;
-};
-struct BySixteens {
-  typedef lanes::Lanes Floats;
-  typedef lanes::Whole Wholes;
-};
-#define ZOO_INPLACE inline __attribute__((always_inline))
+// What follows a product, over the registers of a kind of processor: in place, since a vector that is returned would need its processor's calling convention.
 
 // 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6: 2e-7 of the value.
 template <class By>
-ZOO_INPLACE void exponential(typename By::Floats& x) {
+ZOO_INSIDE void exponential(typename By::Floats& x) {
   using Floats = typename By::Floats;
   const Floats low = x < -87.0F ? Floats{} - 87.0F : x, inside = low > 88.0F ? Floats{} + 88.0F : low;
   const Floats n = (inside * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
@@ -85,7 +78,7 @@ ZOO_INPLACE void exponential(typename By::Floats& x) {
 }
 
 template <class By>
-ZOO_INPLACE void sigmoid(typename By::Floats& x) {
+ZOO_INSIDE void sigmoid(typename By::Floats& x) {
   typename By::Floats e = -x;
   exponential<By>(e);
   x = 1.0F / (1.0F + e);
@@ -93,7 +86,7 @@ ZOO_INPLACE void sigmoid(typename By::Floats& x) {
 
 // erf(x) = x P(x^2) / Q(x^2), fitted to |x| < 3.9: within 4e-7. Beyond, where it is 1 - 4e-8: 1, so that GELU is 0 far below 0.
 template <class By>
-ZOO_INPLACE void error_function(typename By::Floats& x) {
+ZOO_INSIDE void error_function(typename By::Floats& x) {
   using Floats = typename By::Floats;
   const Floats t = x * x;
   const Floats p = 1.1283787489F + t * (0.2042257190F + t * (0.0511490107F + t * (0.0038963160F + t * (1.4747584646e-4F + t * (-1.9969297682e-6F + t * 2.0118674726e-8F)))));
@@ -103,7 +96,7 @@ ZOO_INPLACE void error_function(typename By::Floats& x) {
 }
 
 template <class By, Pointwise after>
-ZOO_INPLACE void activate(typename By::Floats& x) {
+ZOO_INSIDE void activate(typename By::Floats& x) {
   using Floats = typename By::Floats;
   Floats y = x;
   switch (after) {
@@ -138,18 +131,17 @@ ZOO_INPLACE void activate(typename By::Floats& x) {
 
 // y [count] = after(y + bias) + residual.
 template <class By, Pointwise after>
-ZOO_INPLACE void finish_numbers(float* y, int64_t count, const After& a) {
+ZOO_INSIDE void finish_numbers(float* y, int64_t count, const After& a) {
   using Floats = typename By::Floats;
-  constexpr int64_t wide = sizeof(Floats) / sizeof(float);
-  const auto at = [](float* p) -> Floats& { return *reinterpret_cast<Floats*>(p); };
-  const auto there = [](const float* p) -> const Floats& { return *reinterpret_cast<const Floats*>(p); };
+  constexpr int64_t wide = lanes::kWide<By>;
+  using lanes::at;
   int64_t i = 0;
   for (; i + wide <= count; i += wide) {
-    Floats x = at(y + i);
-    if (a.bias) x += there(a.bias + i);
+    Floats x = at<By>(y + i);
+    if (a.bias) x += at<By>(a.bias + i);
     activate<By, after>(x);
-    if (a.residual) x += there(a.residual + i);
-    at(y + i) = x;
+    if (a.residual) x += at<By>(a.residual + i);
+    at<By>(y + i) = x;
   }
   if (i == count) return;
   float rest[3][wide] = {};  // the same for less than a register
@@ -157,9 +149,9 @@ ZOO_INPLACE void finish_numbers(float* y, int64_t count, const After& a) {
   for (int s = 0; s < 3; ++s) {
     if (sources[s]) std::copy(sources[s] + i, sources[s] + count, rest[s]);
   }
-  Floats x = at(rest[0]) + at(rest[1]);
+  Floats x = at<By>(rest[0]) + at<By>(rest[1]);
   activate<By, after>(x);
-  at(rest[0]) = x + at(rest[2]);
+  at<By>(rest[0]) = x + at<By>(rest[2]);
   std::copy(rest[0], rest[0] + (count - i), y + i);
 }
 

@@ -1,6 +1,7 @@
 // Vectors of float32 for the files with arithmetic of their own. Sixteen lanes whatever the processor, which the compiler splits where its
 // registers are narrower; or the eight of one AVX2 register, where sums must stay in registers. Functions marked ZOO_CLONES exist once for each kind of processor; the right one is chosen when the program starts.
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 #if defined(__x86_64__)
@@ -17,6 +18,22 @@ typedef int32_t Whole __attribute__((vector_size(64), aligned(4), may_alias));
 constexpr int64_t kLanes = 16;
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t EightWhole __attribute__((vector_size(32), aligned(4), may_alias));
+
+// The registers of a kind of processor. Tags, since a vector type that is itself a template's argument forgets that it is not aligned.
+struct ByEights {
+  typedef Eight Floats;
+  typedef EightWhole Wholes;
+};
+struct BySixteens {
+  typedef Lanes Floats;
+  typedef Whole Wholes;
+};
+template <class By>
+constexpr int64_t kWide = sizeof(typename By::Floats) / sizeof(float);
+template <class By>
+ZOO_INSIDE typename By::Floats& at(float* p) { return *reinterpret_cast<typename By::Floats*>(p); }
+template <class By>
+ZOO_INSIDE const typename By::Floats& at(const float* p) { return *reinterpret_cast<const typename By::Floats*>(p); }
 
 ZOO_INSIDE float sum_of(const Eight& x) {
   typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));
@@ -43,5 +60,31 @@ ZOO_INSIDE float sum_of(const Lanes& x) {
 ZOO_EXPONENTIAL(Lanes, Whole)
 ZOO_EXPONENTIAL(Eight, EightWhole)
 #undef ZOO_EXPONENTIAL
+
+// scores [keys] -> their softmax after scale and mask [keys], which may be null; what lies behind them, up to `padded`, a multiple of the registers', becomes 0. All -infinity: all 0.
+template <class By>
+ZOO_INSIDE void softmax_row(float* scores, const float* mask, int64_t keys, int64_t padded, float scale) {
+  using Floats = typename By::Floats;
+  for (int64_t t = 0; t < keys; t += kWide<By>) {
+    at<By>(scores + t) *= scale;
+    if (mask && t + kWide<By> <= keys) at<By>(scores + t) += at<By>(mask + t);
+    else if (mask) for (int64_t i = t; i < keys; ++i) scores[i] += mask[i];
+  }
+  for (int64_t i = keys; i < padded; ++i) scores[i] = -INFINITY;
+  Floats most = Floats{} - INFINITY;
+  for (int64_t t = 0; t < padded; t += kWide<By>) most = at<By>(scores + t) > most ? at<By>(scores + t) : most;
+  float largest = -INFINITY;
+  for (int64_t i = 0; i < kWide<By>; ++i) largest = most[i] > largest ? most[i] : largest;
+  Floats sums = {};
+  for (int64_t t = 0; t < padded; t += kWide<By>) {
+    Floats& x = at<By>(scores + t);
+    Floats e = x - largest;
+    exponential(e);
+    x = x == -INFINITY ? Floats{} : e;
+    sums += x;
+  }
+  const float sum = sum_of(sums), share = sum > 0 ? 1.0F / sum : 0.0F;
+  for (int64_t t = 0; t < padded; t += kWide<By>) at<By>(scores + t) *= share;
+}
 
 }  // namespace zoo::lanes

@@ -1,9 +1,5 @@
 #include "models/blocks/wide_panels.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -12,44 +8,10 @@
 #include <vector>
 
 #if defined(__x86_64__)
-#include "models/blocks/panels_detail.h"
+#include "models/blocks/wide_detail.h"
 
 namespace zoo {
 namespace wide_detail {
-using namespace panels_detail;
-
-#define ZOO_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma")))
-#define ZOO_INLINE512 ZOO_AVX512 inline __attribute__((always_inline))
-
-constexpr int64_t kWidePanel = 32;                  // outputs
-constexpr int64_t kSteps = 384;                     // of a block, at most
-constexpr int64_t kBytes = kWidePanel * 4;          // of a panel's step
-// 14 rows would fill the registers, but 8 at most share a place in the first-level cache, whatever their distance, and were faster.
-constexpr TileSize kTile = {.rows = 112, .columns = 128, .group = 8};
-
-// What 32 bits hold, and their product added to a register of sums.
-struct Float32 {
-  static constexpr int64_t kInputs = 1;
-  static constexpr bool kWhole = false;
-  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(x))), _mm512_castsi512_ps(w), sum); }
-};
-struct BFloat16 {
-  static constexpr int64_t kInputs = 2;
-  static constexpr bool kWhole = false;
-  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(static_cast<int>(x))); }
-};
-struct Int8 {
-  static constexpr int64_t kInputs = 4;
-  static constexpr bool kWhole = true;  // sums are whole numbers of 32 bits in the registers' bits
-  static ZOO_INLINE512 __m512 add(__m512 sum, uint32_t x, __m512i w) { return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_set1_epi32(static_cast<int>(x)), w)); }
-};
-
-// Some rows as steps of 32 bits, `stride` steps apart. Of int8, number = scale * (code - zero).
-struct Rows {
-  const uint32_t* steps;
-  int64_t stride;
-  const float *scales, *zeros;  // null but of int8
-};
 
 // All rows of a product: [rows, steps] dense, or the patches of pictures, whose steps lie in segments.
 struct AllRows {
@@ -67,65 +29,6 @@ struct AllRows {
   }
 };
 
-// A weight's block, its outputs' bias and what is added in the end; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
-struct Block {
-  const uint8_t* weight;
-  int64_t steps;
-  const float *bias, *scales, *sums;
-  const float* residual;  // rows as far apart as those of c; may be null
-  const uint8_t* next;  // asked for from memory meanwhile: `ahead` bytes a step; may be null
-  int64_t ahead;
-};
-
-// c [R, 32] += rows x weight, or, in the first block, = bias + that; int8's whole sums become what they stand for after the last, plus the bias.
-template <class Type, int R>
-ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, float* c, int64_t c_stride, bool first, bool last) {
-  const uint32_t* const from = x.steps;
-  const int64_t stride = x.stride;
-  __m512 sum[R][2];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int p = 0; p < 2; ++p) {
-      const float* const before = first ? b.bias + p * 16 : c + r * c_stride + p * 16;
-      sum[r][p] = first && Type::kWhole ? _mm512_setzero_ps() : _mm512_loadu_ps(before);
-    }
-  }
-  const uint8_t *weight = b.weight, *next = b.next ? b.next : b.weight;
-  const int64_t ahead = b.next ? b.ahead : 0;
-  for (int64_t i = 0; i < b.steps; ++i, weight += kBytes, next += ahead) {
-    __builtin_prefetch(next, 0, 2);  // into the second level: the first holds this block
-    if (R < 8) __builtin_prefetch(next + 64, 0, 2);
-    const __m512i low = _mm512_load_si512(weight), high = _mm512_load_si512(weight + 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      uint32_t step;
-      std::memcpy(&step, from + r * stride + i, sizeof step);
-      sum[r][0] = Type::add(sum[r][0], step, low);
-      sum[r][1] = Type::add(sum[r][1], step, high);
-    }
-  }
-#pragma GCC unroll 2
-  for (int p = 0; p < 2; ++p) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      __m512 y = sum[r][p];
-      if (Type::kWhole && last) {
-        y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + p * 16));
-        y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[r]), _mm512_loadu_ps(b.sums + p * 16), y);
-        y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
-      }
-      if (last && b.residual) y = _mm512_add_ps(y, _mm512_loadu_ps(b.residual + r * c_stride + p * 16));
-      _mm512_storeu_ps(c + r * c_stride + p * 16, y);
-    }
-  }
-}
-
-template <class Type>
-using Group = void (*)(const Rows&, const Block&, float*, int64_t, bool, bool);
-template <class Type>
-constexpr Group<Type> kGroups[kTile.group + 1] = {nullptr, group<Type, 1>, group<Type, 2>, group<Type, 3>, group<Type, 4>, group<Type, 5>, group<Type, 6>, group<Type, 7>, group<Type, 8>};
-
 // A whole weight, the rows that it multiplies, and what follows.
 struct Work {
   const AllRows& rows;
@@ -138,17 +41,6 @@ struct Work {
   void* y;
   bool half;              // y is bfloat16
 };
-
-constexpr float kNoBias[kWidePanel] = {};
-
-ZOO_AVX512 void to_bfloat16(const float* x, int64_t count, uint16_t* to) {
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
-    std::memcpy(to + i, &rounded, sizeof rounded);
-  }
-  for (; i < count; ++i) to[i] = bfloat16_of(x[i]);
-}
 
 template <Pointwise after>
 struct Finish {

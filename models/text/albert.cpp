@@ -79,7 +79,8 @@ struct AttentionImpl : Module {
 
   Tensor forward(const Tensor& x, const Tensor& mask) {  // [B, T, D]
     const int64_t heads = cfg.num_attention_heads;
-    const Tensor y = attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), mask,
+    const auto [q, k, v] = projections(query, key, value, x, /*for_attention=*/true);
+    const Tensor y = attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), mask,
                                is_training() ? cfg.attention_probs_dropout_prob : 0.0);
     if (!is_training()) return norm(added(dense, merge_heads(y), x));
     return norm(x + at::dropout(dense(merge_heads(y)), cfg.hidden_dropout_prob, true));

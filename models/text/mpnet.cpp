@@ -74,7 +74,8 @@ struct SelfAttentionImpl : Module {
 
   Tensor forward(const Tensor& x, const Tensor& bias) {
     const int64_t heads = cfg.num_attention_heads;
-    return o(merge_heads(attention(split_heads(q(x), heads), split_heads(k(x), heads), split_heads(v(x), heads), bias,
+    const auto [queries, keys, values] = projections(q, k, v, x, /*for_attention=*/true);
+    return o(merge_heads(attention(split_heads(queries, heads), split_heads(keys, heads), split_heads(values, heads), bias,
                                    is_training() ? cfg.attention_probs_dropout_prob : 0.0)));
   }
 };

@@ -142,7 +142,8 @@ struct AttentionImpl : Module {
   Linear output = add("output.dense", Linear(width, width));
 
   Tensor forward(const Tensor& x, const Windows& windows) {  // [B * windows, size^2, width]
-    const Tensor mixed = attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads), bias(x, windows),
+    const auto [q, k, v] = projections(query, key, value, x, /*for_attention=*/true);
+    const Tensor mixed = attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), bias(x, windows),
                                    is_training() ? cfg.attention_probs_dropout_prob : 0.0);
     return output(merge_heads(mixed));
   }

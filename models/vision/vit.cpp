@@ -74,7 +74,7 @@ struct AttentionImpl : Module {
 
   Tensor mixed(const Tensor& x) {  // what output() projects
     const int64_t heads = cfg.num_attention_heads;
-    const auto [q, k, v] = projections(query, key, value, x);
+    const auto [q, k, v] = projections(query, key, value, x, /*for_attention=*/true);
     return merge_heads(zoo::attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), {},
                                       is_training() ? cfg.attention_probs_dropout_prob : 0.0));
   }

@@ -100,6 +100,37 @@ TEST_CASE("attention over few keys, without gradients, equals the formula in dou
   }
 }
 
+TEST_CASE("attention in bfloat16, without gradients, is that of the rounded numbers, in its own type", "[blocks]") {
+  at::manual_seed(0);
+  const at::NoGradGuard no_grad;
+  for (const int64_t width : {32, 64, 80}) {  // 80: by way of float32
+    for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{4, 1}, {7, 7}, {49, 49}, {5, 33}, {9, 128}, {6, 199}, {4, 300}, {2, 5}}) {
+      const auto heads_of = [&](int64_t rows) { return at::randn({2, rows, 3 * width}).to(at::kBFloat16).view({2, rows, 3, width}).transpose(1, 2); };
+      const auto q = heads_of(queries), k = heads_of(keys), v = heads_of(keys);
+      auto keep = at::ones({2, 1, 1, keys}, at::kBool);
+      if (keys > 1) keep.select(3, keys / 2).fill_(false);
+      for (const auto& mask : {Tensor(), at::randn({1, 3, queries, keys}), keep}) {
+        INFO(width << " wide, " << queries << " to " << keys << (mask.defined() ? ", masked" : ""));
+        auto scores = 0.3 * at::matmul(q.to(at::kDouble), k.to(at::kDouble).transpose(2, 3));
+        if (mask.defined()) scores = mask.scalar_type() == at::kBool ? scores.masked_fill(mask.logical_not(), -INFINITY) : scores + mask;
+        const auto exact = at::matmul(at::softmax(scores, -1), v.to(at::kDouble)), found = attention(q, k, v, mask, 0.0, 0.3);
+        CHECK(found.scalar_type() == at::kBFloat16);
+        CHECK(((found - exact).abs() / (exact.abs() + 0.3)).max().item<double>() < 0.01);  // two roundings of 2^-9: of the weights, of what comes out
+      }
+    }
+  }
+}
+
+TEST_CASE("attention with a mask that says which keys to keep is the same for few keys and for LibTorch", "[blocks]") {
+  at::manual_seed(0);
+  const auto q = at::randn({2, 3, 9, 32}), k = at::randn({2, 3, 40, 32}), v = at::randn({2, 3, 40, 32});
+  auto keep = at::rand({2, 1, 1, 40}).gt(0.3);
+  keep[1].fill_(false);  // a text that keeps nothing
+  const auto theirs = at::scaled_dot_product_attention(q, k, v, std::optional<Tensor>(keep));
+  const at::NoGradGuard no_grad;
+  CHECK(at::allclose(attention(q, k, v, keep), theirs, 1e-5, 1e-5));
+}
+
 TEST_CASE("heads split and merge without mixing", "[blocks]") {
   const auto x = at::arange(24, at::kFloat).reshape({1, 3, 8});
   const auto split = split_heads(x, 2);

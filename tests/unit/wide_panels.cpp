@@ -110,4 +110,78 @@ TEST_CASE("wide panels: a row does not depend on its neighbours or the threads",
   }
 }
 
+
+TEST_CASE("wide panels: several weights that read the same rows give what each gives alone, to the last bit", "[panels]") {
+  if (!possible(PanelType::float32)) return;
+  at::manual_seed(5);
+  for (const PanelType type : {PanelType::float32, PanelType::bfloat16, PanelType::int8}) {
+    if (!possible(type)) continue;
+    for (const int64_t rows : {1, 9, 130}) {
+      const at::Tensor x = at::randn({rows, 96});
+      std::vector<at::Tensor> weights, biases, results;
+      std::vector<std::unique_ptr<WidePanels>> panels;
+      std::vector<WidePanels::Share> shares;
+      for (const int64_t out : {64, 33, 300}) {
+        weights.push_back(at::randn({out, 96}));
+        biases.push_back(at::randn({out}));
+        results.push_back(at::full({rows, out}, 1e9));
+        panels.push_back(std::make_unique<WidePanels>(weights.back().const_data_ptr<float>(), out, 96, 96, 1, type));
+        shares.push_back({panels.back().get(), biases.back().const_data_ptr<float>(), Pointwise::relu, nullptr, results.back().mutable_data_ptr(), false});
+      }
+      WidePanels::multiply(x.const_data_ptr(), false, rows, shares.data(), shares.size());
+      for (size_t i = 0; i < 3; ++i) CHECK(at::equal(results[i], product(x, weights[i], biases[i], Pointwise::relu, {}, type)));
+    }
+  }
+}
+
+TEST_CASE("wide panels: rows and results in bfloat16 are the rounded ones of float32, to the last bit", "[panels]") {
+  if (!possible(PanelType::bfloat16)) return;
+  at::manual_seed(6);
+  for (const auto& [out, in] : kShapes) {
+    const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
+    const WidePanels panels(weight.const_data_ptr<float>(), out, in, in, 1, PanelType::bfloat16);
+    for (const int64_t rows : kRowCounts) {
+      INFO(rows << " x " << in << " -> " << out);
+      const at::Tensor x = at::randn({rows, in}), exact = product(x, weight, bias, Pointwise::gelu, {}, PanelType::bfloat16);
+      at::Tensor half = at::full({rows, out}, 1e9).to(at::kBFloat16);
+      const WidePanels::Share share = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, half.mutable_data_ptr(), true};
+      WidePanels::multiply(x.const_data_ptr(), false, rows, &share, 1);
+      CHECK(at::equal(half, exact.to(at::kBFloat16)));
+      if (in % 2 != 0) continue;
+      at::Tensor again = at::full({rows, out}, 1e9);
+      const at::Tensor rounded = x.to(at::kBFloat16);
+      const WidePanels::Share other = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, again.mutable_data_ptr(), false};
+      WidePanels::multiply(rounded.const_data_ptr(), true, rows, &other, 1);
+      CHECK(at::equal(again, exact));
+    }
+  }
+}
+
+TEST_CASE("wide panels: convolutions of pictures equal LibTorch's", "[panels]") {
+  if (!possible(PanelType::float32)) return;
+  at::manual_seed(7);
+  struct Shape {
+    int64_t count, height, width, channels, out, kernel, stride;
+  };
+  for (const Shape& p : {Shape{1, 14, 14, 64, 64, 3, 1}, {2, 7, 9, 64, 70, 3, 2}, {1, 13, 5, 256, 32, 1, 2}, {3, 6, 6, 96, 33, 1, 1}, {1, 30, 31, 32, 40, 5, 1}, {2, 1, 1, 128, 8, 3, 1}, {1, 40, 40, 256, 16, 3, 1}}) {
+    for (const PanelType type : {PanelType::float32, PanelType::bfloat16}) {
+      if (!possible(type)) continue;
+      INFO(p.count << " x " << p.height << " x " << p.width << " x " << p.channels << ", kernel " << p.kernel << ", stride " << p.stride << ", type " << static_cast<int>(type));
+      REQUIRE(WidePanels::takes_patches(type, p.kernel * p.channels));
+      const auto rounded = [&](const at::Tensor& t) { return (type == PanelType::bfloat16 ? t.to(at::kBFloat16) : t).to(at::kDouble); };
+      const at::Tensor x = at::randn({p.count, p.height, p.width, p.channels}), weight = at::randn({p.out, p.kernel, p.kernel, p.channels}) * 0.1, bias = at::randn({p.out});
+      at::Tensor exact = at::conv2d(rounded(x).permute({0, 3, 1, 2}), rounded(weight).permute({0, 3, 1, 2}), bias.to(at::kDouble), p.stride, p.kernel / 2).permute({0, 2, 3, 1});
+      const at::Tensor residual = at::randn(exact.sizes()), matrix = weight.reshape({p.out, -1});
+      const WidePanels panels(matrix.const_data_ptr<float>(), p.out, matrix.size(1), matrix.size(1), 1, type, p.kernel * p.channels);
+      for (const bool with_residual : {false, true}) {
+        at::Tensor y = at::full(exact.sizes(), 1e9);
+        panels.multiply_patches({x.const_data_ptr<float>(), p.count, p.height, p.width, p.channels, p.kernel, p.stride}, bias.const_data_ptr<float>(), Pointwise::relu,
+                                with_residual ? residual.const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>());
+        CHECK(largest_difference(y, at::relu(with_residual ? exact + residual : exact)) < 3e-4);
+      }
+    }
+  }
+  CHECK_FALSE(WidePanels::takes_patches(PanelType::float32, 21));  // blocks so short are not worth it
+  CHECK_FALSE(WidePanels::takes_patches(PanelType::int8, 192));
+}
 }  // namespace zoo::test::wide_panels
