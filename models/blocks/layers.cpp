@@ -6,8 +6,10 @@
 #include <stdexcept>
 
 #include "models/blocks/gpu_rows.h"
+#include "models/blocks/gpu_training.h"
 #include "models/blocks/row_kernels.h"
 #include "models/names.h"
+#include "models/trace.h"
 
 namespace zoo {
 
@@ -15,7 +17,8 @@ LayerNormImpl::LayerNormImpl(int64_t width, double eps)
     : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
 
 Tensor LayerNormImpl::forward(const Tensor& x) {
-  const Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
+  Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
+  if (!y.defined()) y = trained_layer_norm(x, weight, bias, eps_);
   return y.defined() ? y : at::layer_norm(x, weight.sizes(), weight, bias, eps_);
 }
 
@@ -23,6 +26,15 @@ void LayerNormImpl::init() {
   at::NoGradGuard no_grad;
   weight.fill_(1.0);
   bias.zero_();
+}
+
+std::pair<Tensor, Tensor> with_norm(LayerNorm& norm, const Tensor& x, const Tensor& change) {
+  if (!Trace::active()) {
+    const auto both = trained_layer_norm_beside(x, change, norm->weight, norm->bias, norm->eps());
+    if (both[0].defined()) return {both[0], both[1]};
+  }
+  const Tensor s = change.defined() ? x + change : x;
+  return {s, norm(s)};
 }
 
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.

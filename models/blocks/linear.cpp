@@ -5,6 +5,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "models/blocks/gpu_training.h"
 #include "models/blocks/onednn.h"
 
 namespace zoo {
@@ -68,6 +69,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   namespace d = linear_detail;
   const auto offset = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
   if (const Tensor y = gpu_linear(x, weight, bias, Pointwise::none, Tensor()); y.defined()) return y;
+  if (bias.defined() && bias.requires_grad()) {
+    if (const Tensor y = trained_linear(x, {{{weight, bias}, {}, {}}}, /*gelu=*/false)[0]; y.defined()) return y;
+  }
   if (!onednn::preferred() || !d::float_on_cpu(x, weight)) return at::linear(x, weight, offset);
   if (!at::GradMode::is_enabled()) return d::multiply(x, weight, bias);
   return d::Function::apply(x, weight, offset);
@@ -108,7 +112,11 @@ Tensor LinearLayer::forward(const Tensor& x) {
 
 Tensor LinearLayer::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
   if (!adapters().empty()) return {};
-  if (!packed_) return gpu_linear(x, outputs_first(), bias, after, residual);
+  if (!packed_) {
+    if (const Tensor y = gpu_linear(x, outputs_first(), bias, after, residual); y.defined()) return y;
+    if (after != Pointwise::gelu || residual.defined() || !bias.defined()) return {};
+    return trained_linear(x, {{{outputs_first(), bias}, {}, {}}}, /*gelu=*/true)[0];
+  }
   return packed_takes(*packed_, x, outputs_first().size(0), residual) ? packed_->multiply(x, bias, after, residual) : Tensor();
 }
 
@@ -126,8 +134,9 @@ std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& l
     packed[i] = layers[i]->packed_.get();
   }
   if (packed[0] && packed_takes(*packed[0], x, 0, Tensor())) return packed[0]->multiply_together(packed, {weights[0].bias, weights[1].bias, weights[2].bias}, x, for_product);
-  const auto few = gpu_linear(x, weights);
-  return few[0].defined() ? few : joined(layers, x);
+  if (const auto few = gpu_linear(x, weights); few[0].defined()) return few;
+  if (const auto many = joined(layers, x); many[0].defined()) return many;
+  return trained_linear(x, weights, /*gelu=*/false);
 }
 
 std::array<Tensor, 3> LinearLayer::joined(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
