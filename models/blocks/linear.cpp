@@ -91,9 +91,22 @@ void LinearImpl::init() {
 
 struct LinearLayer::Joined {
   std::once_flag once;
-  std::array<const void*, 3> of;  // the weights that were copied
-  Tensor weight, bias;            // [3 out, in], [3 out] or undefined; no weight: the three differ in shape
+  std::array<LinearLayer*, 3> of;  // whose weights were copied
+  Tensor weight, bias;             // [3 out, in], [3 out] or undefined; no weight: the three differ in shape
+  void copy(const std::array<LinearLayer*, 3>& layers);
 };
+
+void LinearLayer::Joined::copy(const std::array<LinearLayer*, 3>& layers) {
+  of = layers;
+  std::array<Tensor, 3> weights, biases;
+  for (size_t i = 0; i < 3; ++i) {
+    weights[i] = layers[i]->outputs_first();
+    biases[i] = layers[i]->bias;
+    if (weights[i].sizes() != weights[0].sizes() || weights[i].scalar_type() != weights[0].scalar_type() || biases[i].defined() != biases[0].defined()) return;
+  }
+  weight = at::cat(at::TensorList(weights));
+  if (biases[0].defined()) bias = at::cat(at::TensorList(biases));
+}
 
 bool LinearLayer::pack(Precision precision) {
   if (weight.is_cuda() && at::isReducedFloatingType(weight.scalar_type())) joined_ = std::make_shared<Joined>();
@@ -142,23 +155,10 @@ std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& l
 std::array<Tensor, 3> LinearLayer::joined(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
   Joined* const joined = layers[0]->joined_.get();
   if (!joined || at::GradMode::is_enabled() || !x.is_cuda() || x.scalar_type() != layers[0]->weight.scalar_type()) return {};
-  std::array<Tensor, 3> weights, biases;
-  std::array<const void*, 3> pointers;
-  bool alike = true;
-  for (size_t i = 0; i < 3; ++i) {
-    weights[i] = layers[i]->outputs_first();
-    biases[i] = layers[i]->bias;
-    pointers[i] = weights[i].const_data_ptr();
-    alike = alike && weights[i].sizes() == weights[0].sizes() && weights[i].scalar_type() == weights[0].scalar_type() && biases[i].defined() == biases[0].defined();
-  }
-  std::call_once(joined->once, [&] {
-    joined->of = pointers;
-    if (alike) joined->weight = at::cat(at::TensorList(weights));
-    if (alike && biases[0].defined()) joined->bias = at::cat(at::TensorList(biases));
-  });
-  if (!joined->weight.defined() || joined->of != pointers) return {};
+  std::call_once(joined->once, [&] { joined->copy(layers); });
+  if (!joined->weight.defined() || joined->of != layers) return {};
   const Tensor y = at::linear(x, joined->weight, joined->bias.defined() ? std::optional<Tensor>(joined->bias) : std::nullopt);
-  const int64_t out = weights[0].size(0);
+  const int64_t out = joined->weight.size(0) / 3;
   return {y.narrow(-1, 0, out), y.narrow(-1, out, out), y.narrow(-1, 2 * out, out)};
 }
 
