@@ -65,7 +65,11 @@ class Generation {
   std::vector<std::vector<Generated>> run() {
     const c10::InferenceMode guard;
     begin();
-    for (int64_t written = 0; !writers_.empty(); ++written) go_on(o_.num_beam_groups > 1 ? in_groups(written) : o_.num_beams > 1 ? search(written) : choose(written));
+    const bool ahead = steps_ && chosen_by_logits_alone(o_);
+    for (int64_t written = 0; !writers_.empty(); ++written) {
+      if (ahead && written > 0) write_ahead(written);
+      else go_on(o_.num_beam_groups > 1 ? in_groups(written) : o_.num_beams > 1 ? search(written) : choose(written));
+    }
     return std::move(results_);
   }
 
@@ -223,9 +227,17 @@ class Generation {
     return moves;
   }
 
-  // Finished inputs leave; the others' rows are ordered anew and read their next token.
-  void go_on(const std::vector<Move>& moves) {
-    std::vector<int64_t> staying;  // of the inputs that there were, those that go on
+  // A recorded step that chooses by itself: the next one has begun when the token arrives here.
+  void write_ahead(int64_t written) {
+    if (written == 1 || written == o_.min_new_tokens) steps_->bar(written < o_.min_new_tokens ? o_.eos : std::vector<int64_t>());
+    const at::Tensor chosen = steps_->choose(/*go_on=*/written + 1 < o_.max_new_tokens);
+    for (const auto& one : writers_) static_cast<RowWriter&>(*one).advance({chosen.const_data_ptr<int64_t>()[one->index]});
+    let_finished_go();
+  }
+
+  // Finished inputs leave. Gives the places of the others among those that there were.
+  std::vector<int64_t> let_finished_go() {
+    std::vector<int64_t> staying;
     std::vector<std::unique_ptr<Writer>> left;
     for (size_t i = 0; i < writers_.size(); ++i) {
       if (writers_[i]->done) {
@@ -236,6 +248,12 @@ class Generation {
       left.push_back(std::move(writers_[i]));
     }
     writers_ = std::move(left);
+    return staying;
+  }
+
+  // The rows of inputs that are not finished are ordered anew and read their next token.
+  void go_on(const std::vector<Move>& moves) {
+    const auto staying = let_finished_go();
     if (writers_.empty()) return;
     if (steps_) step_recorded(moves, staying);
     else step(moves, staying);

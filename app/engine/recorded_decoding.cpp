@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -121,10 +123,38 @@ void FixedSteps::load(const Decoding& state) {
 at::Tensor FixedSteps::step(const at::Tensor& tokens) {
   tokens_.copy_(tokens.unsqueeze(1), /*non_blocking=*/true);
   if (!graph_) return network_.decode(tokens_, state_).to(at::kFloat);
+  replay_step();
+  return logits_;
+}
+
+void FixedSteps::replay_step() {
   TORCH_CHECK_VALUE(state_.length < state_.capacity, "decoding: ", state_.length + 1, " tokens, but start() made room for ", state_.capacity);
   ++state_.length;  // the device counts by itself
   graph_->replay();
-  return logits_;
+}
+
+void FixedSteps::bar(const std::vector<int64_t>& tokens) {
+  if (!barred_.defined()) barred_ = at::zeros({1, logits_.size(1)}, logits_.options());
+  barred_.zero_();
+  std::vector<int64_t> known = tokens;  // files may name more than a network has
+  std::erase_if(known, [&](int64_t id) { return id < 0 || id >= barred_.size(1); });
+  if (!known.empty()) barred_.index_fill_(1, at::tensor(known, at::kLong).to(barred_.device()), -INFINITY);
+}
+
+at::Tensor FixedSteps::choose(bool go_on) {
+  if (!choice_) {
+    if (!barred_.defined()) bar({});
+    chosen_ = at::empty({tokens_.size(0)}, at::TensorOptions(at::kLong).pinned_memory(true));
+    choice_ = std::make_unique<CudaGraph>();
+    choice_->record(tokens_.device(), [this] { tokens_.copy_(at::argmax(logits_ + barred_, 1, /*keepdim=*/true)); });
+  }
+  choice_->replay();
+  chosen_.copy_(tokens_.squeeze(1), /*non_blocking=*/true);
+  c10::Event arrived(at::kCUDA);
+  arrived.record(c10::impl::VirtualGuardImpl(at::kCUDA).getStream(tokens_.device()));
+  if (go_on) replay_step();
+  arrived.synchronize();
+  return chosen_;
 }
 
 struct RecordedDecoding::Recording {

@@ -31,14 +31,23 @@ class FixedSteps {
   void loaded(int64_t length) { state_.length = length; }
   // tokens [rows] int64, the next of every row -> logits [rows, vocabulary] for the one after it, valid until the next step.
   at::Tensor step(const at::Tensor& tokens);
+  // The likeliest token of every row after the last step, none of those barred: [rows] int64 on the CPU, valid until the next call. With `go_on` the step
+  // that reads them has begun when they arrive. Recorded steps alone.
+  at::Tensor choose(bool go_on);
+  void bar(const std::vector<int64_t>& tokens);  // from now on these and no others
   // Row i goes on from what row rows[i] has read; as many rows as before.
   void select(const at::Tensor& rows) { state_.select(rows); }
 
  private:
+  void replay_step();
+
   IncrementalDecoder& network_;
   Decoding state_;
   at::Tensor tokens_, logits_;
   std::unique_ptr<CudaGraph> graph_;
+  at::Tensor barred_;                  // [1, vocabulary] added to the logits: 0 or -infinity
+  at::Tensor chosen_;                  // of the last choose()
+  std::unique_ptr<CudaGraph> choice_;  // from logits_ to tokens_; made at its first use
 };
 
 // For inference alone and one thread at a time. The network must outlive it, stay in eval mode and keep its weights where they are.

@@ -224,6 +224,14 @@ at::Tensor constrained(at::Tensor scores, std::span<const RowHistory> rows, int6
   return written == begin ? d::without(scores, o.begin_suppress_tokens) : scores;
 }
 
+bool chosen_by_logits_alone(const GenerationOptions& o) {
+  const bool greedy = !o.do_sample && o.num_beams == 1 && o.num_beam_groups == 1 && o.num_return_sequences == 1;
+  const bool by_history = !o.sequence_bias.empty() || o.encoder_repetition_penalty != 1.0 || o.repetition_penalty != 1.0 || o.no_repeat_ngram_size > 0 ||
+                          o.encoder_no_repeat_ngram_size > 0 || !o.bad_words.empty() || o.allowed;
+  const bool by_place = o.forced_bos >= 0 || !o.forced_eos.empty() || o.decay_start >= 0 || !o.begin_suppress_tokens.empty();
+  return greedy && !by_history && !by_place && !o.remove_invalid_values && o.suppress_tokens.empty();
+}
+
 at::Tensor warped(at::Tensor scores, const GenerationOptions& o) {
   namespace d = token_scores_detail;
   const int64_t keep = std::min(d::least_kept(o), scores.size(1));

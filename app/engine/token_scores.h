@@ -18,6 +18,9 @@ struct RowHistory {
 // `scores` may be overwritten.
 at::Tensor constrained(at::Tensor scores, std::span<const RowHistory> rows, int64_t written, const GenerationOptions& options);
 
+// Whether rows write their likeliest token, and what they have written changes nothing but that a text of fewer than min_new_tokens does not end.
+bool chosen_by_logits_alone(const GenerationOptions& options);
+
 // Temperature, top-h, top-k, top-p, min-p, typical, epsilon, eta: what is left out becomes -infinity.
 at::Tensor warped(at::Tensor scores, const GenerationOptions& options);
 

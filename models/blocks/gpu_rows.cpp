@@ -1,136 +1,19 @@
 #include "models/blocks/gpu_rows.h"
 
-#ifdef ZOO_CUDA_KERNELS
 #include <ATen/autocast_mode.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#include <cuda.h>
-#include <dlfcn.h>
 
-#include <map>
-#include <mutex>
-#include <optional>
-#include <string>
-#include <tuple>
-
-#include "models/blocks/gpu_rows_source.h"
+#include "models/blocks/gpu_kernels.h"
 
 namespace zoo {
 namespace gpu_rows_detail {
 
 using at::Tensor;
+using namespace gpu_kernels;
 
-constexpr int64_t kMostRows = 8, kWarps = 8, kMostScores = 8192;  // scores are kept in 32 of a block's 48 KB
+constexpr int64_t kMostRows = 8, kMostScores = 8192;  // scores are kept in 32 of a block's 48 KB
 
-// ---- compiling and launching ----
-
-// NVRTC and the driver, as LibTorch's own library for them finds them. All pointers are set or the whole is not `found`.
-struct Libraries {
-  using Program = void*;
-  int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*) = nullptr;
-  int (*compile)(Program, int, const char* const*) = nullptr;
-  int (*ptx_size)(Program, size_t*) = nullptr;
-  int (*ptx)(Program, char*) = nullptr;
-  int (*destroy)(Program*) = nullptr;
-  decltype(&cuModuleLoadData) load = nullptr;
-  decltype(&cuModuleGetFunction) function = nullptr;
-  decltype(&cuLaunchKernelEx) launch = nullptr;
-  decltype(&cuDeviceGetAttribute) attribute = nullptr;
-  bool found = false;
-
-  Libraries() {
-    void* const library = dlopen("libcaffe2_nvrtc.so", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return;
-    const auto find = [&](auto& pointer, const char* name) {
-      pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(dlsym(library, name));  // in what it depends on, too
-      return pointer != nullptr;
-    };
-    found = find(create, "nvrtcCreateProgram") && find(compile, "nvrtcCompileProgram") && find(ptx_size, "nvrtcGetPTXSize") && find(ptx, "nvrtcGetPTX") &&
-            find(destroy, "nvrtcDestroyProgram") && find(load, "cuModuleLoadData") && find(function, "cuModuleGetFunction") && find(launch, "cuLaunchKernelEx") &&
-            find(attribute, "cuDeviceGetAttribute");
-  }
-};
-
-const Libraries& libraries() {
-  static const Libraries all;
-  return all;
-}
-
-std::optional<std::string> compiled(const std::string& define, int type, int device) {
-  const Libraries& l = libraries();
-  int major = 0, minor = 0;
-  if (l.attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device) || l.attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)) return {};
-  const std::string architecture = "--gpu-architecture=compute_" + std::to_string(major) + std::to_string(minor);
-  const std::string options[] = {architecture, "-DTYPE=" + std::to_string(type), "-D" + define, "--std=c++17"};
-  const char* arguments[] = {options[0].c_str(), options[1].c_str(), options[2].c_str(), options[3].c_str()};
-  Libraries::Program program = nullptr;
-  if (l.create(&program, kSource, "gpu_rows.cu", 0, nullptr, nullptr)) return {};
-  size_t size = 0;
-  std::optional<std::string> text;
-  if (l.compile(program, 4, arguments) == 0 && l.ptx_size(program, &size) == 0) {
-    text = std::string(size, '\0');
-    if (l.ptx(program, text->data()) != 0) text.reset();
-  }
-  l.destroy(&program);
-  return text;
-}
-
-int type_of(at::ScalarType type) { return type == at::kFloat ? 0 : type == at::kBFloat16 ? 1 : type == at::kHalf ? 2 : -1; }
-
-// The kernel `name` for one number of ROWS or WIDTH, made at its first use on a device; nullptr where that failed.
-CUfunction kernel(const char* name, const char* what, int64_t number, at::ScalarType type, c10::DeviceIndex device) {
-  static std::map<std::tuple<std::string, int64_t, at::ScalarType, c10::DeviceIndex>, CUfunction> made;
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  const auto [place, fresh] = made.try_emplace({name, number, type, device}, nullptr);
-  if (!fresh) return place->second;
-  const auto text = compiled(what + ("=" + std::to_string(number)), type_of(type), device);
-  CUmodule module = nullptr;
-  if (text && libraries().load(&module, text->c_str()) == CUDA_SUCCESS) {
-    if (libraries().function(&place->second, module, name) != CUDA_SUCCESS) place->second = nullptr;
-  }
-  return place->second;
-}
-
-bool begins_early(c10::DeviceIndex device) {
-  static const std::vector<char> early = [] {
-    std::vector<char> all(64, 0);
-    for (int i = 0; i < 64; ++i) {
-      int major = 0;
-      all[static_cast<size_t>(i)] = libraries().attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, i) == CUDA_SUCCESS && major >= 9;
-    }
-    return all;
-  }();
-  return device < 64 && early[static_cast<size_t>(device)];
-}
-
-void launch(CUfunction function, std::array<int64_t, 2> blocks, int64_t shared_bytes, void** arguments, c10::DeviceIndex device) {
-  CUlaunchAttribute early{};  // the kernel may begin before the one in front of it ends: it waits itself
-  early.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-  early.value.programmaticStreamSerializationAllowed = 1;
-  CUlaunchConfig config{};
-  config.gridDimX = static_cast<unsigned>(blocks[0]);
-  config.gridDimY = static_cast<unsigned>(blocks[1]);
-  config.gridDimZ = config.blockDimY = config.blockDimZ = 1;
-  config.blockDimX = 32 * kWarps;
-  config.sharedMemBytes = static_cast<unsigned>(shared_bytes);
-  config.hStream = c10::cuda::getCurrentCUDAStream(device).stream();
-  config.attrs = &early;
-  config.numAttrs = begins_early(device) ? 1 : 0;
-  const CUresult error = libraries().launch(&config, function, arguments, nullptr);
-  TORCH_CHECK(error == CUDA_SUCCESS, "a kernel could not be started on the GPU: CUDA's error ", static_cast<int>(error));
-}
-
-// ---- what they take ----
-
-bool aligned(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0; }
-
-// Dense, of x's type, on its device.
-bool alike(const Tensor& t, const Tensor& x) { return t.scalar_type() == x.scalar_type() && t.device() == x.device() && t.is_contiguous(); }
-
-bool possible(const Tensor& x) {
-  return x.is_cuda() && type_of(x.scalar_type()) >= 0 && !at::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCUDA) && libraries().found;
-}
+bool possible(const Tensor& x) { return gpu_kernels::possible(x) && !at::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCUDA); }
 
 bool takes_product(const Tensor& x, const LinearWeight& w) {
   const int64_t in = x.size(-1);
@@ -147,7 +30,7 @@ struct Products {
 std::array<Tensor, 3> products(const Tensor& x, const std::array<LinearWeight, 3>& weights, int64_t count, Pointwise after, const Tensor& residual) {
   const int64_t in = x.size(-1), rows = x.numel() / in, out = weights[0].weight.size(0), bytes = in * x.element_size();
   const c10::DeviceGuard guard(x.device());
-  const CUfunction function = kernel("linear", "ROWS", rows, x.scalar_type(), x.device().index());
+  const Kernel function = kernel("linear", "ROWS", rows, x.scalar_type(), x.device().index());
   if (!function) return {};
   // More warps for an output while each would read more than three times 512 bytes and the GPU has room for them.
   int64_t share = 1;
@@ -191,7 +74,7 @@ Tensor attend(const Tensor& q, const Newest* newest, const Tensor& keys, const T
                   rows == copies))
     return {};
   const c10::DeviceGuard guard(q.device());
-  const CUfunction function = kernel("attend", "WIDTH", width, q.scalar_type(), q.device().index());
+  const Kernel function = kernel("attend", "WIDTH", width, q.scalar_type(), q.device().index());
   if (!function) return {};
 
   const auto stride = [](const Tensor& t, int64_t dim) -> long long { return t.defined() && t.size(dim) > 1 ? t.stride(dim) : 0; };
@@ -233,7 +116,7 @@ at::Tensor gpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double ep
   if (!d::possible(x) || x.numel() == 0 || x.size(-1) != width || x.numel() / width > d::kMostRows || width * x.element_size() % 16 != 0) return {};
   if (!d::alike(x, x) || !d::alike(weight, x) || !d::aligned(x) || !d::aligned(weight)) return {};
   const c10::DeviceGuard guard(x.device());
-  const CUfunction function = d::kernel("rms_norm", "NORM", 1, x.scalar_type(), x.device().index());
+  const auto function = d::kernel("rms_norm", "NORM", 1, x.scalar_type(), x.device().index());
   if (!function) return {};
   const at::Tensor y = at::empty_like(x);
   const void *from = x.const_data_ptr(), *gains = weight.const_data_ptr();
@@ -248,14 +131,15 @@ at::Tensor gpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double ep
 at::Tensor gpu_layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias, double eps, at::Tensor* sum) {
   namespace d = gpu_rows_detail;
   constexpr int64_t kMostVectors = 8;  // of 16 bytes, that a lane keeps in registers
-  const int64_t width = weight.numel(), bytes = width * x.element_size(), vectors = (bytes / 16 + 31) / 32;
-  if (!d::possible(x) || x.numel() == 0 || x.size(-1) != width || bytes % 16 != 0 || vectors > kMostVectors || !bias.defined()) return {};
+  const int64_t width = weight.numel(), bytes = width * x.element_size(), vectors = d::vectors_of_lane(x, width);
+  const bool as_autocast_would = x.scalar_type() == at::kFloat || !at::autocast::is_autocast_enabled(at::kCUDA);
+  if (!gpu_kernels::possible(x) || at::GradMode::is_enabled() || !as_autocast_would || x.numel() == 0 || x.size(-1) != width || bytes % 16 != 0 || vectors > kMostVectors || !bias.defined()) return {};
   for (const auto* t : {&x, &weight, &bias}) {
     if (!d::alike(*t, x) || !d::aligned(*t)) return {};
   }
   if (residual.defined() && !(d::alike(residual, x) && d::aligned(residual) && residual.sizes() == x.sizes())) return {};
   const c10::DeviceGuard guard(x.device());
-  const CUfunction function = d::kernel("layer_norm", "LAYER", vectors, x.scalar_type(), x.device().index());
+  const auto function = d::kernel("layer_norm", "LAYER", vectors, x.scalar_type(), x.device().index());
   if (!function) return {};
   const at::Tensor y = at::empty_like(x), s = sum && residual.defined() ? at::empty_like(x) : x;
   const void *from = x.const_data_ptr(), *added = residual.defined() ? residual.const_data_ptr() : nullptr, *gains = weight.const_data_ptr(), *offsets = bias.const_data_ptr();
@@ -278,16 +162,3 @@ at::Tensor gpu_attend(const at::Tensor& q, const Newest& newest, const at::Tenso
 }
 
 }  // namespace zoo
-
-#else
-
-namespace zoo {
-at::Tensor gpu_linear(const at::Tensor&, const at::Tensor&, const at::Tensor&, Pointwise, const at::Tensor&) { return {}; }
-std::array<at::Tensor, 3> gpu_linear(const at::Tensor&, const std::array<LinearWeight, 3>&) { return {}; }
-at::Tensor gpu_rms_norm(const at::Tensor&, const at::Tensor&, double) { return {}; }
-at::Tensor gpu_layer_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double, at::Tensor*) { return {}; }
-at::Tensor gpu_attend(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
-at::Tensor gpu_attend(const at::Tensor&, const Newest&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { return {}; }
-}  // namespace zoo
-
-#endif

@@ -1,13 +1,16 @@
 #include "models/blocks/layers.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <stdexcept>
 
 #include "models/blocks/gpu_rows.h"
+#include "models/blocks/gpu_training.h"
 #include "models/blocks/row_kernels.h"
 #include "models/names.h"
+#include "models/trace.h"
 
 namespace zoo {
 
@@ -15,7 +18,8 @@ LayerNormImpl::LayerNormImpl(int64_t width, double eps)
     : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
 
 Tensor LayerNormImpl::forward(const Tensor& x) {
-  const Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
+  Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
+  if (!y.defined()) y = trained_layer_norm(x, weight, bias, eps_);
   return y.defined() ? y : at::layer_norm(x, weight.sizes(), weight, bias, eps_);
 }
 
@@ -23,6 +27,15 @@ void LayerNormImpl::init() {
   at::NoGradGuard no_grad;
   weight.fill_(1.0);
   bias.zero_();
+}
+
+std::pair<Tensor, Tensor> with_norm(LayerNorm& norm, const Tensor& x, const Tensor& change) {
+  if (!Trace::active()) {
+    const auto both = trained_layer_norm_beside(x, change, norm->weight, norm->bias, norm->eps());
+    if (both[0].defined()) return {both[0], both[1]};
+  }
+  const Tensor s = change.defined() ? x + change : x;
+  return {s, norm(s)};
 }
 
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.
@@ -46,7 +59,32 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
 
 EmbeddingImpl::EmbeddingImpl(int64_t rows, int64_t width) : weight(param("weight", {rows, width})) {}
 
-Tensor EmbeddingImpl::forward(const Tensor& ids) { return at::embedding(weight, ids); }
+namespace layers_detail {
+
+// The rows of a small table whose gradient is a product with ones where a row was taken. Of more than 3072 ids LibTorch's kernel on a GPU sums the
+// gradient of a table of so few rows in another order each time, and takes longer (docs/performance.md).
+struct FewRows : torch::autograd::Function<FewRows> {
+  static constexpr int64_t kMostRows = 64, kMostIds = 3072;
+  static bool wanted(const Tensor& weight, const Tensor& ids) {
+    return weight.is_cuda() && at::GradMode::is_enabled() && weight.requires_grad() && weight.size(0) <= kMostRows && ids.numel() > kMostIds;
+  }
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& weight, const Tensor& ids) {
+    context->save_for_backward({ids});
+    context->saved_data["rows"] = weight.size(0);
+    return at::embedding(weight, ids);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    const Tensor ids = context->get_saved_variables()[0].flatten();
+    const Tensor taken = ids.unsqueeze(0) == at::arange(context->saved_data["rows"].toInt(), ids.options()).unsqueeze(1);  // [rows, ids]
+    return {taken.to(grads[0].scalar_type()).mm(grads[0].reshape({ids.numel(), -1})), Tensor()};
+  }
+};
+
+}  // namespace layers_detail
+
+Tensor EmbeddingImpl::forward(const Tensor& ids) {
+  return layers_detail::FewRows::wanted(weight, ids) ? layers_detail::FewRows::apply(weight, ids) : at::embedding(weight, ids);
+}
 
 void EmbeddingImpl::init() {
   at::NoGradGuard no_grad;

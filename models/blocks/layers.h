@@ -1,5 +1,7 @@
 // The small layers every network is made of, with PyTorch's keys (weight, bias) and PyTorch's default starting values.
 #pragma once
+#include <utility>
+
 #include "models/blocks/adaptable.h"
 
 namespace zoo {
@@ -17,6 +19,9 @@ class LayerNormImpl : public Module {
   double eps_;
 };
 ZOO_MODULE(LayerNorm);
+
+// {s, norm(s)} for s = x + change, or x itself: where s goes on beside the norm. In training on a GPU the gradients of both come of one pass.
+std::pair<Tensor, Tensor> with_norm(LayerNorm& norm, const Tensor& x, const Tensor& change = {});
 
 // x / sqrt(mean x^2 + eps) * weight over the last axis, the mean in float32 (Zhang & Sennrich, 2019, arXiv:1910.07467); weight [width].
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);

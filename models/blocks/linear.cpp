@@ -5,6 +5,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "models/blocks/gpu_training.h"
 #include "models/blocks/onednn.h"
 
 namespace zoo {
@@ -68,6 +69,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   namespace d = linear_detail;
   const auto offset = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
   if (const Tensor y = gpu_linear(x, weight, bias, Pointwise::none, Tensor()); y.defined()) return y;
+  if (bias.defined() && bias.requires_grad()) {
+    if (const Tensor y = trained_linear(x, {{{weight, bias}, {}, {}}}, /*gelu=*/false)[0]; y.defined()) return y;
+  }
   if (!onednn::preferred() || !d::float_on_cpu(x, weight)) return at::linear(x, weight, offset);
   if (!at::GradMode::is_enabled()) return d::multiply(x, weight, bias);
   return d::Function::apply(x, weight, offset);
@@ -87,9 +91,22 @@ void LinearImpl::init() {
 
 struct LinearLayer::Joined {
   std::once_flag once;
-  std::array<const void*, 3> of;  // the weights that were copied
-  Tensor weight, bias;            // [3 out, in], [3 out] or undefined; no weight: the three differ in shape
+  std::array<LinearLayer*, 3> of;  // whose weights were copied
+  Tensor weight, bias;             // [3 out, in], [3 out] or undefined; no weight: the three differ in shape
+  void copy(const std::array<LinearLayer*, 3>& layers);
 };
+
+void LinearLayer::Joined::copy(const std::array<LinearLayer*, 3>& layers) {
+  of = layers;
+  std::array<Tensor, 3> weights, biases;
+  for (size_t i = 0; i < 3; ++i) {
+    weights[i] = layers[i]->outputs_first();
+    biases[i] = layers[i]->bias;
+    if (weights[i].sizes() != weights[0].sizes() || weights[i].scalar_type() != weights[0].scalar_type() || biases[i].defined() != biases[0].defined()) return;
+  }
+  weight = at::cat(at::TensorList(weights));
+  if (biases[0].defined()) bias = at::cat(at::TensorList(biases));
+}
 
 bool LinearLayer::pack(Precision precision) {
   if (weight.is_cuda() && at::isReducedFloatingType(weight.scalar_type())) joined_ = std::make_shared<Joined>();
@@ -108,7 +125,11 @@ Tensor LinearLayer::forward(const Tensor& x) {
 
 Tensor LinearLayer::fused(const Tensor& x, Pointwise after, const Tensor& residual) {
   if (!adapters().empty()) return {};
-  if (!packed_) return gpu_linear(x, outputs_first(), bias, after, residual);
+  if (!packed_) {
+    if (const Tensor y = gpu_linear(x, outputs_first(), bias, after, residual); y.defined()) return y;
+    if (after != Pointwise::gelu || residual.defined() || !bias.defined()) return {};
+    return trained_linear(x, {{{outputs_first(), bias}, {}, {}}}, /*gelu=*/true)[0];
+  }
   return packed_takes(*packed_, x, outputs_first().size(0), residual) ? packed_->multiply(x, bias, after, residual) : Tensor();
 }
 
@@ -126,30 +147,18 @@ std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& l
     packed[i] = layers[i]->packed_.get();
   }
   if (packed[0] && packed_takes(*packed[0], x, 0, Tensor())) return packed[0]->multiply_together(packed, {weights[0].bias, weights[1].bias, weights[2].bias}, x, for_product);
-  const auto few = gpu_linear(x, weights);
-  return few[0].defined() ? few : joined(layers, x);
+  if (const auto few = gpu_linear(x, weights); few[0].defined()) return few;
+  if (const auto many = joined(layers, x); many[0].defined()) return many;
+  return trained_linear(x, weights, /*gelu=*/false);
 }
 
 std::array<Tensor, 3> LinearLayer::joined(const std::array<LinearLayer*, 3>& layers, const Tensor& x) {
   Joined* const joined = layers[0]->joined_.get();
   if (!joined || at::GradMode::is_enabled() || !x.is_cuda() || x.scalar_type() != layers[0]->weight.scalar_type()) return {};
-  std::array<Tensor, 3> weights, biases;
-  std::array<const void*, 3> pointers;
-  bool alike = true;
-  for (size_t i = 0; i < 3; ++i) {
-    weights[i] = layers[i]->outputs_first();
-    biases[i] = layers[i]->bias;
-    pointers[i] = weights[i].const_data_ptr();
-    alike = alike && weights[i].sizes() == weights[0].sizes() && weights[i].scalar_type() == weights[0].scalar_type() && biases[i].defined() == biases[0].defined();
-  }
-  std::call_once(joined->once, [&] {
-    joined->of = pointers;
-    if (alike) joined->weight = at::cat(at::TensorList(weights));
-    if (alike && biases[0].defined()) joined->bias = at::cat(at::TensorList(biases));
-  });
-  if (!joined->weight.defined() || joined->of != pointers) return {};
+  std::call_once(joined->once, [&] { joined->copy(layers); });
+  if (!joined->weight.defined() || joined->of != layers) return {};
   const Tensor y = at::linear(x, joined->weight, joined->bias.defined() ? std::optional<Tensor>(joined->bias) : std::nullopt);
-  const int64_t out = weights[0].size(0);
+  const int64_t out = joined->weight.size(0) / 3;
   return {y.narrow(-1, 0, out), y.narrow(-1, out, out), y.narrow(-1, 2 * out, out)};
 }
 

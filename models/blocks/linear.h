@@ -25,8 +25,9 @@ class LinearLayer : public AdaptableLayer {
   Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
   // after(forward(x)) in the type in which the next product takes its rows (PackedWeight), or undefined where there is none but x's own.
   Tensor fused_for_product(const Tensor& x, Pointwise after);
-  // What three layers of one shape make of x in one pass, or all undefined: by packed weights of one kernel; on a GPU few rows (gpu_rows.h), and in half precision many, by a
-  // copy of the three weights side by side that is made at the first use after pack(). The results may be parts of one tensor. `for_product`: in that type.
+  // What three layers make of x in one pass, or all undefined: by packed weights of one kernel; on a GPU few rows (gpu_rows.h), in half precision many, by a copy of the three
+  // weights side by side that is made at the first use after pack(), and in training, whose gradients of x are summed where they are written. The results may be parts of one
+  // tensor. `for_product`: in that type.
   static std::array<Tensor, 3> together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product = false);
 
   Tensor product(const Tensor& x, const Tensor& other) override;

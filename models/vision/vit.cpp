@@ -92,10 +92,10 @@ struct LayerImpl : Module {
   Linear output = add("output.dense", Linear(cfg.intermediate_size, cfg.hidden_size));
 
   Tensor forward(Tensor x) {  // [B, 1 + N, D]
-    Tensor normed = norm_before(x);
+    Tensor normed;
+    std::tie(x, normed) = with_norm(norm_before, x);
     if (is_training() || Trace::active()) {
-      x = x + at::dropout(attend(normed), cfg.hidden_dropout_prob, is_training());
-      normed = norm_after(x);
+      std::tie(x, normed) = with_norm(norm_after, x, at::dropout(attend(normed), cfg.hidden_dropout_prob, is_training()));
     } else {  // the same in fewer passes
       normed = added_and_normed(attend->output, norm_after, attend->mixed(normed), x, &x);
     }

@@ -6,6 +6,7 @@ Needs torch with CUDA, transformers and timm. Weights are random; zoo reads thos
 transformers in float32. One turn repeats the work for about a fifth of a second and waits for the GPU after each time.
 """
 import argparse
+import datetime
 import pathlib
 import platform
 import statistics
@@ -27,7 +28,7 @@ graphs (`mode="reduce-overhead"`) in inference, its default in training; transfo
 the decoder's step. zoo records CUDA graphs by itself. Training is forward, loss and backward pass without optimizer, weights in the type named. "difference" is the
 largest difference of an output from that of transformers in float32, over the largest output; of generated texts the share of equal ids.
 
-{card}, {cpu}; torch {torch} (CUDA {cuda}), transformers {transformers}, timm {timm}.
+{date}, {card}, {cpu}; torch {torch} (CUDA {cuda}), transformers {transformers}, timm {timm}.
 
 | work | type | program | ms | times zoo's | difference |
 |---|---|---|--:|--:|--:|
@@ -208,7 +209,7 @@ def main():
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("highest")
-    page = HEAD.format(rounds=args.rounds, card=torch.cuda.get_device_name(), cpu=cpu_name(), torch=torch.__version__, cuda=torch.version.cuda,
+    page = HEAD.format(date=datetime.date.today(), rounds=args.rounds, card=torch.cuda.get_device_name(), cpu=cpu_name(), torch=torch.__version__, cuda=torch.version.cuda,
                        transformers=transformers.__version__, timm=timm.__version__)
     print(page, end="", flush=True)
     for name in args.only.split(","):

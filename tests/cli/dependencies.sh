@@ -20,12 +20,14 @@ violations() {
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<(pcre2|torch/|ATen/)' metrics
   # The whole of LibTorch's C++ frontend costs half a minute for each file.
   grep -rnE --include='*.h' --include='*.cpp' '^ *# *include *<torch/(torch|extension|nn/functional|all|nn)\.h>' app models data tokenizers weights
+  # LibTorch 2.11 for CUDA exports one of its own, which calls address 0: remove_tree() of app/files.h.
+  grep -rnE --include='*.h' --include='*.cpp' '(fs|filesystem)::remove_all *\(' app models data tokenizers metrics weights tests
   return 0
 }
 
 found=$(violations "$1" 2> /dev/null)
 if [ -n "$found" ]; then
-  echo "these includes break the dependency rule (docs/architecture.md):"
+  echo "these lines break the dependency rule (docs/architecture.md), or call what must not be called:"
   echo "$found"
   exit 1
 fi
@@ -38,7 +40,8 @@ echo '#include "weights/checkpoint.h"' > "$planted/models/a.cpp"
 echo '#include <spdlog/spdlog.h>' > "$planted/data/b.h"
 echo '#include <opencv2/core.hpp>' > "$planted/app/c.cpp"
 echo '#include <torch/torch.h>' > "$planted/app/d.cpp"
+echo 'std::filesystem::remove_all(path);' > "$planted/app/e.cpp"
 echo '#include "tokenizers/tokenizer.h"' > "$planted/tokenizers/fine.cpp"
 count=$(violations "$planted" 2> /dev/null | wc -l)
-[ "$count" -eq 4 ] || { echo "the check found $count of 4 planted breaches:"; violations "$planted"; exit 1; }
+[ "$count" -eq 5 ] || { echo "the check found $count of 5 planted breaches:"; violations "$planted"; exit 1; }
 echo "no include breaks the dependency rule"

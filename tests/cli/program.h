@@ -11,6 +11,8 @@
 #include <sstream>
 #include <string>
 
+#include "tests/removal.h"
+
 namespace zoo::test {
 
 struct Outcome {
@@ -36,7 +38,7 @@ class Scratch {
   }
   ~Scratch() {
     std::error_code error;
-    std::filesystem::remove_all(path_, error);
+    app::remove_tree(path_, error);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

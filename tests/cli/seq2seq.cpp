@@ -20,7 +20,7 @@ TEST_CASE("zoo run --task seq2seq and generate write the reference's texts, line
     REQUIRE(beams.code == 0);
     CHECK(file_text(checkpoint / "out.txt") == checkpoint.expected("4"));
     CHECK(has(beams.err, "1 of 10 texts are longer than 32 tokens and were cut"));
-    CHECK(zoo_program(checkpoint.run() + checkpoint.at("file.txt") + " --max-new-tokens 64 --batch-size 2 --workers 3").out == checkpoint.expected("1"));
+    CHECK(zoo_program(checkpoint.run() + checkpoint.at("file.txt") + " --max-new-tokens 64 --batch-size 2 --workers 3 --device cpu").out == checkpoint.expected("1"));
     const std::string one_by_one = checkpoint.run() + "- --max-new-tokens 64 --batch-size 1";
     CHECK(zoo_program(one_by_one, "cat " + checkpoint.at("file.txt") + " |").out == checkpoint.expected("1"));
   }

@@ -158,6 +158,7 @@ TEST_CASE("a small T5 learns to reverse three words", "[cli][seq2seq]") {
 TEST_CASE("two processes evaluate and write the same texts as one", "[cli][seq2seq][distributed]") {
   if (!zoo::app::distributed_available()) return;
   const Fresh fresh;
+  const std::string on_cpu = " --device cpu ";  // two processes would need two GPUs
   std::mt19937 random(12);
   std::string sources;
   for (const auto& [split, count] : {std::pair<std::string, int>{"train", 403}, {"validation", 21}, {"test", 17}}) {  // no whole number of batches
@@ -172,17 +173,17 @@ TEST_CASE("two processes evaluate and write the same texts as one", "[cli][seq2s
   fresh.write("sources.txt", sources);
   const auto train = [&](const std::string& out, const std::string& how) {
     const auto outcome = zoo_program("train --model " + fresh.at("net") + " --task seq2seq --data " + fresh.at("data") + " --seed 2 --set validation_split=validation " +
-                                     "--set options.metrics=exact_match,chrf,bleu --set options.max_new_tokens=8 --json --out " + fresh.at(out) + " " + how);
+                                     "--set options.metrics=exact_match,chrf,bleu --set options.max_new_tokens=8 --json --out " + fresh.at(out) + on_cpu + how);
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
     return outcome.json().at("metrics");
   };
-  const auto texts = [&](const std::string& out) { return zoo_program("run " + fresh.at(out) + " --task seq2seq --max-new-tokens 8 " + fresh.at("sources.txt")).out; };
+  const auto texts = [&](const std::string& out) { return zoo_program("run " + fresh.at(out) + " --task seq2seq --max-new-tokens 8" + on_cpu + fresh.at("sources.txt")).out; };
   const std::vector<const char*> figures{"exact_match", "chrf", "bleu", "samples", "tokens"};
 
   // What two processes measure of a network that writes different texts is what one measures of it.
   const Json shared = train("learned", "--epochs 6 --lr 0.003 --batch-size 8 --processes 2");
-  const auto alone = zoo_program("eval " + fresh.at("learned") + " --task seq2seq --data " + fresh.at("data") + " --metrics exact_match,chrf,bleu --max-new-tokens 8 --json");
+  const auto alone = zoo_program("eval " + fresh.at("learned") + " --task seq2seq --data " + fresh.at("data") + " --metrics exact_match,chrf,bleu --max-new-tokens 8 --json" + on_cpu);
   INFO(alone.err);
   REQUIRE(alone.code == 0);
   for (const char* name : figures) CHECK(shared.at(name) == alone.json().at("metrics").at(name));

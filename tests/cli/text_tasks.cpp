@@ -10,6 +10,7 @@
 
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/removal.h"
 #include "weights/fill.h"
 #include "weights/safetensors.h"
 
@@ -50,7 +51,10 @@ struct Checkpoint {
     write("good.tsv", "sentence\tlabel\na great film !\tpositive\nbad movie\tnegative\n");
     write("unknown.tsv", "sentence\tlabel\nbad movie\tnegativ\n");
   }
-  ~Checkpoint() { fs::remove_all(path); }
+  ~Checkpoint() {
+    std::error_code ignored;
+    zoo::app::remove_tree(path, ignored);
+  }
   void write(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
   std::string net() const { return "'" + (path / "net").string() + "'"; }
   std::string file(const std::string& name) const { return "'" + (path / name).string() + "'"; }

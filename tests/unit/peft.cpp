@@ -342,7 +342,7 @@ TEST_CASE("an adapter for another base is refused by name", "[peft]") {
   CHECK(has(pictures, "'bert.encoder"));
   CHECK(has(pictures, "'vit.encoder"));
   CHECK(has(pictures, "--adapter " + place.adapter));
-  fs::remove_all(place.base);
+  app::remove_tree(place.base);
   CHECK(has(message_of([&] { load_bundle(place.adapter, at::kCPU); }), "--adapter"));
 }
 
@@ -368,7 +368,7 @@ TEST_CASE("an adapter that zoo trained, on another base: the kind of network or 
   const auto sizes = message_of([&] { load_bundle((place.scratch / "wide").string(), at::kCPU, with({own})); });
   INFO(sizes);
   CHECK(has(sizes, "hidden_size: 16 in the adapter's config.json, 32 in the base's"));
-  fs::remove_all(place.base);
+  app::remove_tree(place.base);
   fs::rename(place.scratch / "wide", place.base);
   const auto replaced = message_of([&] { load_bundle(own, at::kCPU); });
   INFO(replaced);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/removal.h"
 #include "tokenizers/tokenizer.h"
 
 namespace tokenizer_tests {
@@ -23,7 +24,7 @@ struct TemporaryFolder {
   }
   ~TemporaryFolder() {
     std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
+    zoo::app::remove_tree(path, ignored);
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "tests/catch.h"
+#include "tests/removal.h"
 
 namespace zoo::weights::testing {
 
@@ -26,7 +27,7 @@ struct TempFolder {
   }
   ~TempFolder() {
     std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
+    zoo::app::remove_tree(path, ignored);
   }
   std::filesystem::path operator/(const std::string& name) const { return path / name; }
   size_t files() const {

@@ -1,8 +1,8 @@
-// The kernels of gpu_rows.cpp in CUDA C++, compiled at run time for one element type (TYPE 0: float32, 1: bfloat16, 2: float16).
+// The kernels of gpu_rows.cpp and gpu_training.cpp in CUDA C++, compiled at run time for one element type (TYPE 0: float32, 1: bfloat16, 2: float16).
 // Sums are float32 in an order that depends neither on the number of rows nor on the values.
 #pragma once
 
-namespace zoo::gpu_rows_detail {
+namespace zoo::gpu_kernels {
 
 constexpr const char* kSource = R"cuda(
 #define INFINITY __int_as_float(0x7f800000)
@@ -20,6 +20,11 @@ constexpr int kVector = 8;
 #if TYPE == 1
 __device__ float widen(T x) { return __uint_as_float(static_cast<unsigned>(x) << 16); }
 __device__ T narrow(float x) {  // to the nearest, ties to even; NaN stays NaN
+#if __CUDA_ARCH__ >= 800
+  T y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+#endif
   const unsigned bits = __float_as_uint(x);
   return x != x ? 0x7fc0 : static_cast<T>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
@@ -39,6 +44,13 @@ __device__ void unpack(uint4 v, float* x) {
 __device__ uint4 pack(const float* x) {
 #if TYPE == 0
   return make_uint4(__float_as_uint(x[0]), __float_as_uint(x[1]), __float_as_uint(x[2]), __float_as_uint(x[3]));
+#elif TYPE == 1 && __CUDA_ARCH__ >= 800
+  const auto two = [&](int i) {
+    unsigned y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(x[i + 1]), "f"(x[i]));
+    return y;
+  };
+  return make_uint4(two(0), two(2), two(4), two(6));
 #else
   const auto two = [&](int i) { return static_cast<unsigned>(narrow(x[i])) | static_cast<unsigned>(narrow(x[i + 1])) << 16; };
   return make_uint4(two(0), two(2), two(4), two(6));
@@ -244,6 +256,164 @@ layer_norm(const T* x, const T* residual, const T* weight, const T* bias, T* sum
     const_cast<uint4*>(at(y, row))[a * 32] = pack(values[a]);
   }
 }
+
+// The gradients of layer_norm. With normed = (x - mean) factor and g = dy weight: dx = rest + (g - mean g - normed mean(g normed)) factor, and this block's share
+// of the weight's and the bias's in partial [2, blocks, width]. `rest`, unless null: what arrives at x beside the norm.
+extern "C" __global__ void __launch_bounds__(kThreads, 2)
+layer_norm_backward(const T* x, const T* dy, const T* rest, const T* weight, T* dx, float* partial, long long rows, int width, float eps) {
+  __shared__ float of_warps[kWarps][LAYER * 32 * kVector];
+  let_next_begin();
+  wait_for_others();
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, vectors = width / kVector;
+  const auto at = [&](const T* from, long long of_row) { return reinterpret_cast<const uint4*>(from + of_row * width) + lane; };
+  float to_weight[LAYER][kVector] = {}, to_bias[LAYER][kVector] = {};
+  for (long long row = static_cast<long long>(blockIdx.x) * kWarps + warp; row < rows; row += static_cast<long long>(gridDim.x) * kWarps) {
+    uint4 own[LAYER], change[LAYER], other[LAYER];
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      const bool inside = lane + a * 32 < vectors;
+      own[a] = inside ? at(x, row)[a * 32] : make_uint4(0, 0, 0, 0);
+      change[a] = inside ? at(dy, row)[a * 32] : make_uint4(0, 0, 0, 0);
+      other[a] = inside && rest ? at(rest, row)[a * 32] : make_uint4(0, 0, 0, 0);
+    }
+    float v[LAYER][kVector], g[LAYER][kVector], total = 0.0f, squares = 0.0f;
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      unpack(own[a], v[a]);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) total += v[a][e];
+    }
+    const float mean = of_warp(total) / width;
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      if (lane + a * 32 >= vectors) break;
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) squares += (v[a][e] - mean) * (v[a][e] - mean);
+    }
+    const float factor = rsqrtf(of_warp(squares) / width + eps);
+    float sum = 0.0f, along = 0.0f;
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      if (lane + a * 32 >= vectors) break;
+      float gain[kVector];
+      unpack(__ldg(at(weight, 0) + a * 32), gain);
+      unpack(change[a], g[a]);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) {
+        v[a][e] = (v[a][e] - mean) * factor;
+        to_weight[a][e] += g[a][e] * v[a][e];
+        to_bias[a][e] += g[a][e];
+        g[a][e] *= gain[e];
+        sum += g[a][e];
+        along += g[a][e] * v[a][e];
+      }
+    }
+    sum = of_warp(sum) / width;
+    along = of_warp(along) / width;
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+      if (lane + a * 32 >= vectors) break;
+      float more[kVector];
+      unpack(other[a], more);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) more[e] += (g[a][e] - sum - v[a][e] * along) * factor;
+      const_cast<uint4*>(at(dx, row))[a * 32] = pack(more);
+    }
+  }
+#pragma unroll
+  for (int which = 0; which < 2; ++which) {
+    __syncthreads();
+#pragma unroll
+    for (int a = 0; a < LAYER; ++a) {
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) of_warps[warp][(a * 32 + lane) * kVector + e] = which == 0 ? to_weight[a][e] : to_bias[a][e];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < width; i += kThreads) {
+      float y = 0.0f;
+      for (int w = 0; w < kWarps; ++w) y += of_warps[w][i];
+      partial[(static_cast<long long>(which) * gridDim.x + blockIdx.x) * width + i] = y;
+    }
+  }
+}
+#endif
+
+#ifdef SUMS
+// The slope of x Phi(x): the normal distribution's share below x (Abramowitz & Stegun, 26.2.17: off by less than 1e-7) plus x times its density.
+__device__ float gelu_slope(float x) {
+  const float density = 0.39894228f * __expf(-0.5f * x * x), t = __fdividef(1.0f, 1.0f + 0.2316419f * fabsf(x));
+  const float beyond = density * t * (0.31938153f + t * (-0.356563782f + t * (1.781477937f + t * (-1.821255978f + t * 1.330274429f))));
+  return (x < 0.0f ? beyond : 1.0f - beyond) + x * density;
+}
+
+// partial [gridDim.y, width]: sums over a share of the rows of x [rows, width]; a warp reads 32 vectors of a row. SUMS 1: x is the gradient of gelu(before) and
+// becomes that of `before`, in `to`; the sums are of what it becomes.
+extern "C" __global__ void __launch_bounds__(kThreads, 4) column_sums(const T* x, const T* before, T* to, float* partial, long long rows, int width) {
+  constexpr int kAhead = 4;  // rows that a warp asks for together
+  __shared__ float of_warps[kWarps][32 * kVector];
+  let_next_begin();
+  wait_for_others();
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, vectors = width / kVector, vector = blockIdx.x * 32 + lane;
+  const long long share = (rows + gridDim.y - 1) / gridDim.y, first = blockIdx.y * share + warp, last = min(rows, (blockIdx.y + 1) * share);
+  float sum[kVector] = {};
+  for (long long row = first; row < last; row += kAhead * kWarps) {
+    uint4 own[kAhead], inner[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const long long place = (row + a * kWarps) * vectors + vector;
+      const bool inside = vector < vectors && row + a * kWarps < last;
+      own[a] = inside ? reinterpret_cast<const uint4*>(x)[place] : make_uint4(0, 0, 0, 0);
+      if (SUMS == 1) inner[a] = inside ? reinterpret_cast<const uint4*>(before)[place] : make_uint4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      float v[kVector];
+      unpack(own[a], v);
+      if (SUMS == 1) {
+        float h[kVector];
+        unpack(inner[a], h);
+#pragma unroll
+        for (int e = 0; e < kVector; ++e) v[e] *= gelu_slope(h[e]);
+        const uint4 rounded = pack(v);
+        if (vector < vectors && row + a * kWarps < last) reinterpret_cast<uint4*>(to)[(row + a * kWarps) * vectors + vector] = rounded;
+        unpack(rounded, v);
+      }
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) sum[e] += v[e];
+    }
+  }
+#pragma unroll
+  for (int e = 0; e < kVector; ++e) of_warps[warp][lane * kVector + e] = sum[e];
+  __syncthreads();
+  for (int i = threadIdx.x; i < 32 * kVector; i += kThreads) {
+    const int column = blockIdx.x * 32 * kVector + i;
+    if (column >= width) break;
+    float y = 0.0f;
+    for (int w = 0; w < kWarps; ++w) y += of_warps[w][i];
+    partial[static_cast<long long>(blockIdx.y) * width + column] = y;
+  }
+}
+#endif
+
+#ifdef TOTALS
+// y [gridDim.y, width]: the sums of partial [gridDim.y, parts, width] over its parts.
+extern "C" __global__ void __launch_bounds__(kThreads) totals(const float* partial, T* y, int parts, int width) {
+  __shared__ float of_warps[kWarps][32];
+  let_next_begin();
+  wait_for_others();
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = blockIdx.x * 32 + lane;
+  float sum = 0.0f;
+  if (column < width) {
+#pragma unroll 4
+    for (int part = warp; part < parts; part += kWarps) sum += partial[(static_cast<long long>(blockIdx.y) * parts + part) * width + column];
+  }
+  of_warps[warp][lane] = sum;
+  __syncthreads();
+  if (warp != 0 || column >= width) return;
+  sum = 0.0f;
+  for (int w = 0; w < kWarps; ++w) sum += of_warps[w][lane];
+  y[static_cast<long long>(blockIdx.y) * width + column] = narrow(sum);
+}
 #endif
 
 #ifdef WIDTH
@@ -343,4 +513,4 @@ attend(const T* query, const T* new_key, const T* new_value, T* keys, T* values,
 #endif
 )cuda";
 
-}  // namespace zoo::gpu_rows_detail
+}  // namespace zoo::gpu_kernels
