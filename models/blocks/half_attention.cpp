@@ -50,7 +50,7 @@ ZOO_AVX512 void lay_out_values(const ShortAttention& a, const uint16_t* v, const
 // c [rows, columns] = rows x panels.
 void multiply(const Rows& rows, int64_t count, const uint32_t* panels, int64_t steps, int64_t columns, float* c) {
   for (int64_t n = 0; n < columns; n += kWidePanel) {
-    const Block block = {reinterpret_cast<const uint8_t*>(panels + n * steps), steps, kNoBias, nullptr, nullptr, nullptr, nullptr, 0};
+    const Block block = {reinterpret_cast<const uint8_t*>(panels + n * steps), steps, kNoBias, nullptr, nullptr, nullptr, -INFINITY, nullptr, 0};
     kGroups<BFloat16>[count](rows, block, c + n, columns, /*first=*/true, /*last=*/false);
   }
 }

@@ -48,6 +48,7 @@ struct Block {
   int64_t steps;
   const float *bias, *scales, *sums;
   const float* residual;  // rows as far apart as those of c; may be null
+  float least;            // after the last block smaller numbers become this: 0 for ReLU, -infinity for nothing
   const uint8_t* next;  // asked for from memory meanwhile: `ahead` bytes a step; may be null
   int64_t ahead;
 };
@@ -80,6 +81,7 @@ ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, f
       sum[r][1] = Type::add(sum[r][1], step, high);
     }
   }
+  const __m512 least = _mm512_set1_ps(last ? b.least : -INFINITY);
 #pragma GCC unroll 2
   for (int p = 0; p < 2; ++p) {
 #pragma GCC unroll 8
@@ -91,6 +93,7 @@ ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, f
         y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
       }
       if (last && b.residual) y = _mm512_add_ps(y, _mm512_loadu_ps(b.residual + r * c_stride + p * 16));
+      y = y < least ? least : y;
       _mm512_storeu_ps(c + r * c_stride + p * 16, y);
     }
   }

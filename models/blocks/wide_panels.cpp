@@ -81,12 +81,13 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
       const int64_t c_stride = direct ? out : kTile.columns;
       const auto place = [&](int64_t row) { return direct ? static_cast<float*>(w.y) + row * out + at : room + (row - m) * kTile.columns + column; };
       const bool adds = w.residual && direct && (w.after == Pointwise::none || w.residual_first);
-      const bool finishes = later <= 0 && (w.after != Pointwise::none || (w.residual && !adds));
+      const bool relu = w.after == Pointwise::relu && (!w.residual || adds);
+      const bool finishes = later <= 0 && !relu && (w.after != Pointwise::none || (w.residual && !adds));
       for (int64_t g = 0; g < groups.count; ++g) {
         const auto [row, some] = groups.spans[g];
         const auto of = [at](const float* all) { return all ? all + at : nullptr; };
         const Block block = {weight, steps, w.bias ? w.bias + at : kNoBias, of(w.scales), of(w.sums), adds ? w.residual + row * out + at : nullptr,
-                             next ? next + g * steps * kBytes / groups.count : nullptr, divide_up(kBytes, groups.count)};
+                             relu ? 0.0F : -INFINITY, next ? next + g * steps * kBytes / groups.count : nullptr, divide_up(kBytes, groups.count)};
         kGroups<Type>[some](w.rows.some(row, k), block, place(row), c_stride, k == 0, later <= 0);
         for (int64_t r = row; later <= 0 && r < row + some; ++r) {  // while they are in the first-level cache
           float* const numbers = place(r);
