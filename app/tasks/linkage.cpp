@@ -14,6 +14,7 @@
 #include "app/report/progress.h"
 #include "app/report/table.h"
 #include "app/tasks/clusters.h"
+#include "app/tasks/option_values.h"
 #include "app/tasks/sentence_encoder.h"
 #include "app/tasks/sentence_task.h"
 #include "app/tasks/top_k.h"
@@ -25,19 +26,6 @@ namespace linkage_detail {
 
 using Table = data::Table;
 using Strings = std::vector<std::string>;
-
-std::string text_option(const Json& options, const char* key, const std::string& fallback = "") {
-  const auto found = options.find(key);
-  if (found == options.end()) return fallback;
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
-double threshold_option(const Json& options, double fallback) {
-  const auto found = options.find("threshold");
-  if (found == options.end()) return fallback;
-  if (!found->is_number() || std::abs(found->get<double>()) > 1) throw UsageError("threshold is " + found->dump() + "; a cosine in -1 .. 1 is expected");
-  return found->get<double>();
-}
 
 // "name,city" -> places of these columns.
 std::vector<size_t> columns_of(const Table& table, const std::string& names) {
@@ -122,7 +110,7 @@ Job read_job(const Json& options) {
   job.block = text_option(options, "block");
   job.truth = text_option(options, "truth");
   job.top_k = options.value("top_k", int64_t{1});
-  job.threshold = threshold_option(options, 0.0);
+  job.threshold = number_option(options, "threshold", 0.0, -1, 1);
   const auto unmatched = text_option(options, "unmatched", "drop");
   if (unmatched != "drop" && unmatched != "keep") throw UsageError("unmatched is '" + unmatched + "'; drop or keep is expected");
   job.keep_unmatched = unmatched == "keep";
@@ -288,7 +276,7 @@ class Linkage : public SentenceTask {
     if (on.empty()) throw UsageError("linkage needs --left-on COLUMN; " + table.name + " has: " + join(table.columns));
     const auto columns = columns_of(table, on);
     const std::string method = text_option(options.options, "cluster_method", "connected");
-    const double threshold = threshold_option(options.options, 0.9);
+    const double threshold = number_option(options.options, "threshold", 0.9, -1, 1);
     static const Strings methods = {"connected", "average", "complete", "ward"};
     if (std::find(methods.begin(), methods.end(), method) == methods.end())
       throw UsageError("cluster method '" + method.substr(0, 80) + "' is unknown; nearest: " + join(nearest(method, methods)));

@@ -35,19 +35,6 @@ struct Settings {
   PythonTestOptions tests;
 };
 
-std::string text_option(const Json& options, const char* key, const std::string& usual = "") {
-  const Json value = options.value(key, Json(usual));
-  if (!value.is_string()) throw UsageError(std::string(key) + " is " + value.dump() + "; a text is expected");
-  return value.get<std::string>();
-}
-
-double number_option(const Json& options, const char* key, double usual, double least, double most) {
-  const Json value = options.value(key, Json(usual));
-  if (!value.is_number() || value.get<double>() < least || value.get<double>() > most)
-    throw UsageError(std::string(key) + " is " + value.dump() + "; a number from " + Json(least).dump() + " to " + Json(most).dump() + " is expected");
-  return value.get<double>();
-}
-
 Settings settings_of(const Json& options) {
   Settings settings;
   settings.prefix = text_option(options, "language", "Python");

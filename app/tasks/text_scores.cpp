@@ -35,13 +35,6 @@ void check_name(const std::string& name) {
   throw UsageError("unknown metric '" + name + "'; nearest: " + join(nearest(name, known)) + " (all: " + join(known) + ")");
 }
 
-std::string text_option(const Json& options, const char* key, const std::string& fallback) {
-  const auto found = options.find(key);
-  if (found == options.end()) return fallback;
-  if (!found->is_string()) throw UsageError(std::string(key) + " is " + found->dump() + "; a name is expected");
-  return found->get<std::string>();
-}
-
 Json one_figure(const std::string& name, const TextMetrics& wanted, const metrics::Texts& hypotheses, const metrics::References& references) {
   if (name == "bleu") return {{"bleu", metrics::sacre_bleu(hypotheses, references, metrics::bleu_tokenizer(wanted.tokenize)).score}};
   if (name == "codexglue_bleu") return {{"codexglue_bleu", metrics::codexglue_bleu(hypotheses, references).score}};
@@ -73,8 +66,8 @@ TextMetrics text_metrics(const Json& options) {
   if (!options.is_object() || !options.contains("metrics")) return wanted;
   wanted.names = d::names_of(options.at("metrics"));
   for (const auto& name : wanted.names) d::check_name(name);
-  wanted.tokenize = d::text_option(options, "tokenize", wanted.tokenize);
-  wanted.lang = d::text_option(options, "lang", wanted.lang);
+  wanted.tokenize = text_option(options, "tokenize", wanted.tokenize);
+  wanted.lang = text_option(options, "lang", wanted.lang);
   wanted.use_stemmer = flag_option(options, "use_stemmer", wanted.use_stemmer);
   try {
     metrics::bleu_tokenizer(wanted.tokenize);

@@ -61,14 +61,6 @@ void mask(std::vector<int64_t>& ids, const NoiseOptions& options, const NoiseTok
   for (size_t i = 0; i < count; ++i) ids[static_cast<size_t>(dice.below(static_cast<int64_t>(ids.size())))] = tokens.mask;
 }
 
-double share_option(const Json& options, const char* key, double usual, double most) {
-  const auto found = options.find(key);
-  if (found == options.end()) return usual;
-  const double value = found->is_number() ? found->get<double>() : -1;
-  if (!(value >= 0 && value <= most)) throw UsageError(std::string(key) + " is " + found->dump() + "; a number from 0 to " + Json(most).dump() + " is expected");
-  return value;
-}
-
 }  // namespace token_noise_detail
 
 std::vector<size_t> draw_places(std::span<const double> weights, size_t count, Dice& dice) {
@@ -93,13 +85,12 @@ std::vector<size_t> draw_places(std::span<const double> weights, size_t count, D
 }
 
 NoiseOptions NoiseOptions::of(const Json& options) {
-  namespace d = token_noise_detail;
   NoiseOptions noise;
-  noise.drop = d::share_option(options, "drop", noise.drop, 0.9);
-  noise.replace = d::share_option(options, "replace", noise.replace, 0.9);
-  noise.insert = d::share_option(options, "insert", noise.insert, 0.9);
-  noise.mask = d::share_option(options, "mask", noise.mask, 0.9);
-  noise.keyword_weight = d::share_option(options, "keyword_weight", noise.keyword_weight, 1000);
+  noise.drop = number_option(options, "drop", noise.drop, 0, 0.9);
+  noise.replace = number_option(options, "replace", noise.replace, 0, 0.9);
+  noise.insert = number_option(options, "insert", noise.insert, 0, 0.9);
+  noise.mask = number_option(options, "mask", noise.mask, 0, 0.9);
+  noise.keyword_weight = number_option(options, "keyword_weight", noise.keyword_weight, 0, 1000);
   noise.shuffle = flag_option(options, "shuffle", noise.shuffle);
   return noise;
 }

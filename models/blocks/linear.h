@@ -80,7 +80,7 @@ Tensor activated(Layer& layer, const Tensor& x, const std::string& activation) {
   const Tensor y = after == Pointwise::none ? Tensor() : layer->fused(x, after, Tensor());
   return y.defined() ? y : activated_apart(layer(x), activation);
 }
-// The same for what nothing but another linear layer reads: in bfloat16 if products are.
+// The same for what nothing but another linear layer reads: in bfloat16 if products are in that or in int8.
 template <class Layer>
 Tensor activated_for_product(Layer& layer, const Tensor& x, const std::string& activation) {
   const Pointwise after = Trace::active() ? Pointwise::none : pointwise_of(activation);
@@ -107,7 +107,7 @@ Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Te
   return norm(y);
 }
 
-// Queries, keys and values of the same x. `for_attention`: that nothing but attention() reads, in bfloat16 if products are.
+// Queries, keys and values of the same x. `for_attention`: that nothing but attention() reads, in bfloat16 likewise.
 template <class Layer>
 std::array<Tensor, 3> projections(Layer& q, Layer& k, Layer& v, const Tensor& x, bool for_attention = false) {
   auto y = Trace::active() ? std::array<Tensor, 3>() : LinearLayer::together({q.get(), k.get(), v.get()}, x, for_attention);

@@ -100,7 +100,7 @@ class WideWeight : public PackedWeight {
       : out_(weight.size(0)), in_(weight.size(1)), type_(type), segment_(segment > 0 && WidePanels::takes_patches(type, segment) ? segment : 0),
         panels_(weight.const_data_ptr<float>(), out_, in_, weight.stride(0), weight.stride(1), type, segment_) {}
 
-  bool halves() const override { return type_ == PanelType::bfloat16 && in_ % 2 == 0; }
+  bool halves() const override { return half_results() && (type_ == PanelType::int8 || in_ % 2 == 0); }
 
   Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
     const Tensor added = residual.defined() ? residual.contiguous() : residual;
@@ -108,7 +108,7 @@ class WideWeight : public PackedWeight {
   }
 
   Tensor multiply_for_product(const Tensor& x, const Tensor& bias, Pointwise after) const override {
-    return product<1>({this}, {bias}, x, after, Tensor(), type_ == PanelType::bfloat16)[0];
+    return product<1>({this}, {bias}, x, after, Tensor(), half_results())[0];
   }
 
   std::array<Tensor, 3> multiply_together(const std::array<const PackedWeight*, 3>& weights, const std::array<Tensor, 3>& biases, const Tensor& x, bool for_product) const override {
@@ -117,7 +117,7 @@ class WideWeight : public PackedWeight {
       wide[i] = dynamic_cast<const WideWeight*>(weights[i]);
       if (!wide[i] || wide[i]->type_ != type_ || wide[i]->in_ != in_) return {};
     }
-    return product<3>(wide, biases, x, Pointwise::none, Tensor(), for_product && type_ == PanelType::bfloat16);
+    return product<3>(wide, biases, x, Pointwise::none, Tensor(), for_product && half_results());
   }
 
   Tensor multiply_patches(const Tensor& x, int64_t kernel, int64_t stride, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
@@ -130,6 +130,9 @@ class WideWeight : public PackedWeight {
   }
 
  private:
+  // Of codes, too: what rounding to bfloat16 loses is little beside what eight bits do.
+  bool half_results() const { return type_ != PanelType::float32 && WidePanels::possible(PanelType::bfloat16); }
+
   template <size_t N>
   static std::array<Tensor, N> product(const std::array<const WideWeight*, N>& weights, const std::array<Tensor, N>& biases, const Tensor& x, Pointwise after,
                                        const Tensor& residual, bool half) {

@@ -31,7 +31,7 @@ class PackedWeight {
   // x [..., in], float32 on the CPU -> after(x W^T + bias) + residual [..., out]; bias and residual may be undefined.
   virtual at::Tensor multiply(const at::Tensor& x, const at::Tensor& bias, Pointwise after, const at::Tensor& residual) const = 0;
 
-  // The same in the type in which the next product takes its rows, bfloat16 if halves(), without a residual.
+  // The same in the type in which the next product best takes its rows (bfloat16 for products in bfloat16 or int8 on AVX512-BF16), without a residual.
   virtual at::Tensor multiply_for_product(const at::Tensor& x, const at::Tensor& bias, Pointwise after) const { return multiply(x, bias, after, at::Tensor()); }
   // Whether multiply() and the other two take bfloat16, too.
   virtual bool halves() const { return false; }

@@ -128,6 +128,13 @@ ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scal
   }
 }
 
+ZOO_AVX512 void from_bfloat16(const uint16_t* x, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    _mm512_mask_storeu_epi32(to + i, inside, _mm512_slli_epi32(_mm512_maskz_cvtepu16_epi32(inside, _mm256_maskz_loadu_epi16(inside, x + i)), 16));
+  }
+}
+
 // All rows of a product as steps; memory for them where they are not what they were.
 struct Converted {
   std::unique_ptr<uint32_t[]> steps;
@@ -141,7 +148,7 @@ template <class Type>
 Converted converted(const void* x, bool half, int64_t rows, int64_t in) {
   const int64_t steps = divide_up(in, Type::kInputs);
   Converted all;
-  if (half || std::is_same_v<Type, Float32>) {
+  if (std::is_same_v<Type, Float32> || (half && std::is_same_v<Type, BFloat16>)) {
     all.rows = {static_cast<const uint32_t*>(x), steps, nullptr, nullptr};
     return all;
   }
@@ -149,8 +156,10 @@ Converted converted(const void* x, bool half, int64_t rows, int64_t in) {
   all.scales.reset(new float[room(rows)]);
   all.zeros.reset(new float[room(rows)]);
   at::parallel_for(0, rows, std::max<int64_t>(1, (1 << 15) / in), [&](int64_t begin, int64_t end) {
+    std::vector<float> wide(room(half ? in : 0));
     for (int64_t row = begin; row < end; ++row) {
-      const float* const from = static_cast<const float*>(x) + row * in;
+      if (half) from_bfloat16(static_cast<const uint16_t*>(x) + row * in, in, wide.data());
+      const float* const from = half ? wide.data() : static_cast<const float*>(x) + row * in;
       uint32_t* const to = all.steps.get() + row * steps;
       to[steps - 1] = 0;  // what the last step holds beyond the row
       if constexpr (std::is_same_v<Type, BFloat16>) to_bfloat16(from, in, reinterpret_cast<uint16_t*>(to));

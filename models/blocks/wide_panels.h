@@ -33,9 +33,9 @@ class WidePanels {
     Pointwise after;
     const float* residual;
     void* y;    // float32, or
-    bool half;  // bfloat16: of panels in bfloat16 alone, and then without a residual
+    bool half;  // bfloat16: not of panels in float32, where possible(bfloat16), and without a residual
   };
-  // All shares, which have one type and as many inputs, of the same x [rows, in]: float32, or with `half` bfloat16 (of panels in bfloat16 with an even number of inputs).
+  // All shares, which have one type and as many inputs, of the same x [rows, in]: float32, or with `half` bfloat16 (not of panels in float32; of bfloat16 with an even number of inputs).
   static void multiply(const void* x, bool half, int64_t rows, const Share* shares, size_t count);
   // As Panels::multiply.
   void multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const;

@@ -137,22 +137,23 @@ TEST_CASE("wide panels: several weights that read the same rows give what each g
 TEST_CASE("wide panels: rows and results in bfloat16 are the rounded ones of float32, to the last bit", "[panels]") {
   if (!possible(PanelType::bfloat16)) return;
   at::manual_seed(6);
-  for (const auto& [out, in] : kShapes) {
-    const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
-    const WidePanels panels(weight.const_data_ptr<float>(), out, in, in, 1, PanelType::bfloat16);
-    for (const int64_t rows : kRowCounts) {
-      INFO(rows << " x " << in << " -> " << out);
-      const at::Tensor x = at::randn({rows, in}), exact = product(x, weight, bias, Pointwise::gelu, {}, PanelType::bfloat16);
-      at::Tensor half = at::full({rows, out}, 1e9).to(at::kBFloat16);
-      const WidePanels::Share share = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, half.mutable_data_ptr(), true};
-      WidePanels::multiply(x.const_data_ptr(), false, rows, &share, 1);
-      CHECK(at::equal(half, exact.to(at::kBFloat16)));
-      if (in % 2 != 0) continue;
-      at::Tensor again = at::full({rows, out}, 1e9);
-      const at::Tensor rounded = x.to(at::kBFloat16);
-      const WidePanels::Share other = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, again.mutable_data_ptr(), false};
-      WidePanels::multiply(rounded.const_data_ptr(), true, rows, &other, 1);
-      CHECK(at::equal(again, exact));
+  for (const PanelType type : {PanelType::bfloat16, PanelType::int8}) {
+    for (const auto& [out, in] : kShapes) {
+      const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
+      const WidePanels panels(weight.const_data_ptr<float>(), out, in, in, 1, type);
+      const auto multiply = [&](const at::Tensor& x, at::Tensor y) {
+        const auto is_half = [](const at::Tensor& t) { return t.scalar_type() == at::kBFloat16; };
+        const WidePanels::Share share = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, y.mutable_data_ptr(), is_half(y)};
+        WidePanels::multiply(x.const_data_ptr(), is_half(x), x.size(0), &share, 1);
+        return y;
+      };
+      for (const int64_t rows : kRowCounts) {
+        INFO(rows << " x " << in << " -> " << out << ", type " << static_cast<int>(type));
+        const at::Tensor x = at::randn({rows, in}), rounded = x.to(at::kBFloat16), room = at::full({rows, out}, 1e9);
+        CHECK(at::equal(multiply(x, room.to(at::kBFloat16)), product(x, weight, bias, Pointwise::gelu, {}, type).to(at::kBFloat16)));
+        if (type == PanelType::bfloat16 && in % 2 != 0) continue;
+        CHECK(at::equal(multiply(rounded, room.clone()), product(rounded.to(at::kFloat), weight, bias, Pointwise::gelu, {}, type)));
+      }
     }
   }
 }
