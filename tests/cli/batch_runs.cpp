@@ -164,6 +164,7 @@ struct Predictor : zoo::test::Scratch {
 };
 
 TEST_CASE("predictions of any number are written as they come, and a killed run goes on", "[cli][predictions]") {
+  const std::string slowly = "--batch-size 1 ";  // what is done so far is recorded five times a second: a run must take longer
   int kills = 0;  // of eight runs: one may be through before it is killed
   for (const char* task : {"text_classification", "token_classification", "question_answering", "similarity"}) {
     Predictor predictor(task);
@@ -171,7 +172,7 @@ TEST_CASE("predictions of any number are written as they come, and a killed run 
     for (const std::string ending : {"csv", "json"}) {
       INFO(task << " " << ending);
       const auto out = predictor / ("out." + ending), state = predictor / ("out." + ending + ".partial.state");
-      const auto whole = zoo_program(predictor.run("--json --out " + predictor.word("whole." + ending)));
+      const auto whole = zoo_program(predictor.run(slowly + "--json --out " + predictor.word("whole." + ending)));
       INFO(whole.err);
       REQUIRE(whole.code == 0);
       CHECK(whole.json().at("inputs") == 5000);
@@ -182,11 +183,11 @@ TEST_CASE("predictions of any number are written as they come, and a killed run 
       else CHECK(std::count(text.begin(), text.end(), '\n') > 100);
       int status = 0;
       const auto log = predictor / "log";
-      if (kill_after(start(predictor.run("--out " + predictor.word("out." + ending)), "/dev/null", log), out, 0, SIGKILL, status)) {
+      if (kill_after(start(predictor.run(slowly + "--out " + predictor.word("out." + ending)), "/dev/null", log), out, 0, SIGKILL, status)) {
         ++kills;
         const int64_t finished = recorded(state);
         CHECK(finished > 0);
-        const auto resumed = zoo_program(predictor.run("--resume --json --out " + predictor.word("out." + ending)));
+        const auto resumed = zoo_program(predictor.run(slowly + "--resume --json --out " + predictor.word("out." + ending)));
         INFO(resumed.err);
         REQUIRE(resumed.code == 0);
         CHECK(resumed.json().at("resumed_from") == finished);
