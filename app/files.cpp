@@ -1,6 +1,7 @@
 #include "app/files.h"
 
 #include <ftw.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -46,6 +47,13 @@ Json read_json(const std::filesystem::path& path) {
 bool on_disk(const std::filesystem::path& path) {
   std::error_code error;
   return std::filesystem::exists(path, error);
+}
+
+std::string file_stamp(const std::filesystem::path& file) {
+  struct stat s{};
+  if (stat(file.c_str(), &s) != 0) throw std::runtime_error(file.string() + ": cannot be read");
+  return std::to_string(s.st_size) + "/" + std::to_string(s.st_ino) + "/" + std::to_string(s.st_mtim.tv_sec) + "." +
+         std::to_string(s.st_mtim.tv_nsec) + "/" + std::to_string(s.st_ctim.tv_sec) + "." + std::to_string(s.st_ctim.tv_nsec);
 }
 
 std::filesystem::path cache_folder() {

@@ -13,6 +13,8 @@ Json read_json(const std::filesystem::path& path);
 
 // Whether there is anything of that name; false also for what cannot be looked at.
 bool on_disk(const std::filesystem::path& path);
+// Changes whenever the contents may have: a copy that keeps the time of its original still has a later ctime. Throws std::runtime_error.
+std::string file_stamp(const std::filesystem::path& file);
 // Where what can be made again is kept for another run: $XDG_CACHE_HOME/zoo, else ~/.cache/zoo.
 std::filesystem::path cache_folder();
 // Removes a folder with all that it holds, or a file; a link goes, not what it points to. What is not there is no error.

@@ -1,7 +1,5 @@
 #include "app/sizes.h"
 
-#include <sys/stat.h>
-
 #include "app/files.h"
 #include "app/resources.h"
 #include "models/names.h"
@@ -13,16 +11,7 @@ namespace sizes_detail {
 std::filesystem::path file() { return cache_folder() / "sizes.json"; }
 
 // Changes whenever the program is built or installed anew.
-std::string program_stamp() {
-  struct stat status {};
-  if (stat(program_path().c_str(), &status) != 0) return "";
-  std::string stamp = program_path().string();
-  for (const auto part : {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_ino), static_cast<int64_t>(status.st_mtim.tv_sec),
-                          static_cast<int64_t>(status.st_mtim.tv_nsec)}) {
-    stamp += " " + std::to_string(part);
-  }
-  return stamp;
-}
+std::string program_stamp() { return program_path().string() + " " + file_stamp(program_path()); }
 
 }  // namespace sizes_detail
 
@@ -51,7 +40,7 @@ int64_t Sizes::of(const Entry& entry, const std::string& variant) {
 }
 
 void Sizes::save() const {
-  if (!changed_ || sizes_detail::program_stamp().empty()) return;
+  if (!changed_) return;
   try {
     std::filesystem::create_directories(cache_folder());
     weights::write_file_atomically(sizes_detail::file(), Json{{"program", sizes_detail::program_stamp()}, {"parameters", counts_}}.dump(1) + "\n");

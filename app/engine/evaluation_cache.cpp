@@ -15,14 +15,6 @@ namespace zoo::app {
 namespace evaluation_cache_detail {
 namespace fs = std::filesystem;
 
-// Changes whenever the contents may have: a copy that keeps the time of its original still has a later ctime.
-std::string stamp(const fs::path& file) {
-  struct stat s{};
-  if (stat(file.c_str(), &s) != 0) throw std::runtime_error(file.string() + ": cannot be read");
-  return std::to_string(s.st_size) + "/" + std::to_string(s.st_ino) + "/" + std::to_string(s.st_mtim.tv_sec) + "." +
-         std::to_string(s.st_mtim.tv_nsec) + "/" + std::to_string(s.st_ctim.tv_sec) + "." + std::to_string(s.st_ctim.tv_nsec);
-}
-
 // Clocks of file systems tick every few milliseconds: what changed just now may change again and show the same times.
 bool just_changed(const fs::path& file) {
   struct stat s{};
@@ -70,7 +62,7 @@ std::filesystem::path EvaluationCache::default_folder() {
 }
 
 std::string EvaluationCache::remembered(const std::filesystem::path& file) {
-  const std::string name = std::filesystem::absolute(file).lexically_normal().string(), stamp = evaluation_cache_detail::stamp(file);
+  const std::string name = std::filesystem::absolute(file).lexically_normal().string(), stamp = file_stamp(file);
   const auto known = hashes_.find(name);
   if (known != hashes_.end() && known->is_array() && known->size() == 2 && (*known)[0] == stamp && (*known)[1].is_string()) {
     return (*known)[1].get<std::string>();

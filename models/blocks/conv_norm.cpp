@@ -68,25 +68,23 @@ bool ConvNormImpl::pack(Precision precision) {
 
 Tensor ConvNormImpl::on_packed(const Tensor& x, const Tensor& residual) const {
   namespace d = conv_norm_detail;
-  const auto last = [](const Tensor& t) { return t.defined() ? d::channels_last(t) : t; };
   const auto first = [](const Tensor& y) { return y.permute({0, 3, 1, 2}); };  // channels stay last in memory
   const Pointwise after = pointwise_of(activation_);
   const bool fuses = after != Pointwise::none || activation_.empty();
   const auto finished = [&](const Tensor& y) { return activation_.empty() ? y : activation(activation_)(y); };
-  if (const Tensor y = packed_->multiply_patches(last(x), kernel_, stride_, shift_, after, last(residual)); y.defined()) return fuses ? first(y) : finished(first(y));
+  const Tensor in = d::channels_last(x), added = residual.defined() ? d::channels_last(residual) : residual;
+  if (const Tensor y = packed_->multiply_patches(in, kernel_, stride_, shift_, after, added); y.defined()) return fuses ? first(y) : finished(first(y));
 
   const Pointwise within = residual.defined() ? Pointwise::none : after;  // the residual comes before the activation
-  const auto multiply = [&](const Tensor& from, const Tensor& added) {
-    const Tensor rows = kernel_ == 1 && stride_ == 1 ? d::channels_last(from) : patches(from, kernel_, stride_);
-    return packed_->multiply(rows, shift_, within, last(added));  // [b, H', W', out]
+  const auto multiply = [&](int64_t begin, int64_t end) {
+    const Tensor from = in.slice(0, begin, end);
+    const Tensor rows = kernel_ == 1 && stride_ == 1 ? from : patches(first(from), kernel_, stride_);
+    return packed_->multiply(rows, shift_, within, added.defined() ? added.slice(0, begin, end) : added);  // [b, H', W', out]
   };
   const int64_t batch = x.size(0), bytes = x.numel() / batch * kernel_ * kernel_ / (stride_ * stride_) * int64_t{sizeof(float)};
   const int64_t at_once = kernel_ == 1 ? batch : std::clamp<int64_t>(d::kPatchBytes / std::max<int64_t>(bytes, 1), 1, batch);
   std::vector<Tensor> parts;
-  for (int64_t i = 0; i < batch; i += at_once) {
-    const int64_t end = std::min(i + at_once, batch);
-    parts.push_back(multiply(x.slice(0, i, end), residual.defined() ? residual.slice(0, i, end) : residual));
-  }
+  for (int64_t i = 0; i < batch; i += at_once) parts.push_back(multiply(i, std::min(i + at_once, batch)));
   const Tensor y = first(parts.size() == 1 ? parts.front() : at::cat(parts));
   return within != Pointwise::none ? y : finished(y);
 }

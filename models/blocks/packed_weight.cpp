@@ -55,11 +55,13 @@ std::vector<int64_t> output_shape(const Tensor& x, int64_t out) {
   return shape;
 }
 
+Tensor dense_or_none(const Tensor& t) { return t.defined() ? t.contiguous() : t; }
+
 // after(y) + residual where y is fresh.
 Tensor finish(Tensor y, Pointwise after, const Tensor& residual) {
   if (after == Pointwise::none && !residual.defined()) return y;
   if (Panels::possible() && y.is_contiguous() && y.numel() > 0) {
-    const Tensor added = residual.defined() ? residual.contiguous() : Tensor();
+    const Tensor added = dense_or_none(residual);
     finish_in_place(y.mutable_data_ptr<float>(), y.numel() / y.size(-1), y.size(-1), after, added.defined() ? added.const_data_ptr<float>() : nullptr);
     return y;
   }
@@ -83,7 +85,7 @@ class PanelWeight : public PackedWeight {
       : out_(weight.size(0)), panels_(weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.stride(0), weight.stride(1), type) {}
 
   Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
-    const Tensor dense = x.contiguous(), added = residual.defined() ? residual.contiguous() : residual;
+    const Tensor dense = x.contiguous(), added = dense_or_none(residual);
     const Tensor y = at::empty(output_shape(x, out_), x.options());
     panels_.multiply(data(dense), dense.numel() / dense.size(-1), data(bias), after, data(added), y.mutable_data_ptr<float>());
     return y;
@@ -103,7 +105,7 @@ class WideWeight : public PackedWeight {
   bool halves() const override { return half_results() && (type_ == PanelType::int8 || in_ % 2 == 0); }
 
   Tensor multiply(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
-    const Tensor added = residual.defined() ? residual.contiguous() : residual;
+    const Tensor added = dense_or_none(residual);
     return product<1>({this}, {bias}, x, after, added, /*half=*/false)[0];
   }
 
@@ -122,7 +124,7 @@ class WideWeight : public PackedWeight {
 
   Tensor multiply_patches(const Tensor& x, int64_t kernel, int64_t stride, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
     if (segment_ == 0 || x.scalar_type() != at::kFloat) return {};
-    const Tensor dense = x.contiguous(), added = residual.defined() ? residual.contiguous() : residual;
+    const Tensor dense = x.contiguous(), added = dense_or_none(residual);
     const auto strided = [stride](int64_t size) { return (size + stride - 1) / stride; };
     const Tensor y = at::empty({x.size(0), strided(x.size(1)), strided(x.size(2)), out_}, x.options());
     panels_.multiply_patches({data(dense), x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride}, data(bias), after, data(added), y.mutable_data_ptr<float>());

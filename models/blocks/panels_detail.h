@@ -65,16 +65,10 @@ FinishRow finish_for(Pointwise after);  // with the registers of AVX2
 
 // What follows a product, over the registers of a kind of processor: in place, since a vector that is returned would need its processor's calling convention.
 
-// 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6: 2e-7 of the value.
 template <class By>
 ZOO_INSIDE void exponential(typename By::Floats& x) {
-  using Floats = typename By::Floats;
-  const Floats low = x < -87.0F ? Floats{} - 87.0F : x, inside = low > 88.0F ? Floats{} + 88.0F : low;
-  const Floats n = (inside * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
-  const Floats r = (inside - n * 0.693359375F) + n * 2.12194440e-4F;
-  const Floats e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
-  const typename By::Wholes bits = (__builtin_convertvector(n, typename By::Wholes) + 127) << 23;
-  x = e * reinterpret_cast<const Floats&>(bits);
+  x = x > 88.0F ? typename By::Floats{} + 88.0F : x;
+  lanes::exponential<By>(x);
 }
 
 template <class By>

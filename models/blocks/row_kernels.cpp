@@ -68,7 +68,7 @@ ZOO_CLONES void attend(const AttentionStep& s, float* scores) {
   for (int64_t t = 0; t < s.length; t += kLanes) {
     Lanes& x = *reinterpret_cast<Lanes*>(scores + t);
     Lanes e = x - largest;
-    exponential(e);
+    exponential<BySixteens>(e);
     x = x == -INFINITY ? Lanes{} : e;
     sums += x;
   }

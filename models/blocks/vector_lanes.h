@@ -46,20 +46,17 @@ ZOO_INSIDE float sum_of(const Lanes& x) {
   return sum_of(halves[0] + halves[1]);
 }
 
-// e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6, within 2e-7 of the value. A macro, no template: as arguments of a
-// template the types would forget their alignment, and what takes them by reference would expect 64 bytes of it.
-#define ZOO_EXPONENTIAL(Vector, Integers)                                                                                                      \
-  ZOO_INSIDE void exponential(Vector& x) {                                                                                                     \
-    const Vector low = x < -87.0F ? Vector{} - 87.0F : x;                                                                                      \
-    const Vector n = (low * 1.44269504F + 12582912.0F) - 12582912.0F; /* to the nearest integer */                                             \
-    const Vector r = (low - n * 0.693359375F) + n * 2.12194440e-4F;                                                                            \
-    const Vector e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));                   \
-    const Integers bits = (__builtin_convertvector(n, Integers) + 127) << 23;                                                                  \
-    x = e * reinterpret_cast<const Vector&>(bits);                                                                                             \
-  }
-ZOO_EXPONENTIAL(Lanes, Whole)
-ZOO_EXPONENTIAL(Eight, EightWhole)
-#undef ZOO_EXPONENTIAL
+// e^x for x <= 88: 2^n e^r with |r| <= ln 2 / 2 and the series of e^r up to r^6, within 2e-7 of the value.
+template <class By>
+ZOO_INSIDE void exponential(typename By::Floats& x) {
+  using Floats = typename By::Floats;
+  const Floats low = x < -87.0F ? Floats{} - 87.0F : x;
+  const Floats n = (low * 1.44269504F + 12582912.0F) - 12582912.0F;  // to the nearest integer
+  const Floats r = (low - n * 0.693359375F) + n * 2.12194440e-4F;
+  const Floats e = 1.0F + r * (1.0F + r * (0.5F + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720))))));
+  const typename By::Wholes bits = (__builtin_convertvector(n, typename By::Wholes) + 127) << 23;
+  x = e * reinterpret_cast<const Floats&>(bits);
+}
 
 // scores [keys] -> their softmax after scale and mask [keys], which may be null; what lies behind them, up to `padded`, a multiple of the registers', becomes 0. All -infinity: all 0.
 template <class By>
@@ -79,7 +76,7 @@ ZOO_INSIDE void softmax_row(float* scores, const float* mask, int64_t keys, int6
   for (int64_t t = 0; t < padded; t += kWide<By>) {
     Floats& x = at<By>(scores + t);
     Floats e = x - largest;
-    exponential(e);
+    exponential<By>(e);
     x = x == -INFINITY ? Floats{} : e;
     sums += x;
   }

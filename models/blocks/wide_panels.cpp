@@ -104,12 +104,15 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
 
 // ---- rows ----
 
+// The first `count` of sixteen lanes; all where there are more.
+ZOO_INSIDE __mmask16 up_to(int64_t count) { return count >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << count) - 1); }
+
 // x [count] -> codes from 0 to 255, and the scale and zero with x = scale * (code - zero). What is not finite makes the scale no number.
 ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scale, float* zero) {
   __m512 low = _mm512_setzero_ps(), high = low, trouble = low;
   int64_t i = 0;
   for (; i < count; i += 16) {
-    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __mmask16 inside = up_to(count - i);
     const __m512 v = _mm512_maskz_loadu_ps(inside, x + i);
     low = _mm512_min_ps(low, v);
     high = _mm512_max_ps(high, v);
@@ -122,7 +125,7 @@ ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scal
   *zero = finite ? std::nearbyint(-least / step) : 0.0F;
   const __m512 times = _mm512_set1_ps(1.0F / step), plus = _mm512_set1_ps(*zero);
   for (i = 0; i < count; i += 16) {
-    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __mmask16 inside = up_to(count - i);
     const __m512i code = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_maskz_loadu_ps(inside, x + i), times, plus));
     _mm512_mask_cvtusepi32_storeu_epi8(to + i, inside, _mm512_max_epi32(code, _mm512_setzero_si512()));
   }
@@ -130,7 +133,7 @@ ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scal
 
 ZOO_AVX512 void from_bfloat16(const uint16_t* x, int64_t count, float* to) {
   for (int64_t i = 0; i < count; i += 16) {
-    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __mmask16 inside = up_to(count - i);
     _mm512_mask_storeu_epi32(to + i, inside, _mm512_slli_epi32(_mm512_maskz_cvtepu16_epi32(inside, _mm256_maskz_loadu_epi16(inside, x + i)), 16));
   }
 }
@@ -281,7 +284,7 @@ void lay_out_steps(const Weight& w, int64_t block, void* memory, const Fill& fil
 ZOO_AVX512 float scale_of(const float* values, int64_t count) {
   __m512 largest = _mm512_setzero_ps(), trouble = largest;
   for (int64_t i = 0; i < count; i += 16) {
-    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __mmask16 inside = up_to(count - i);
     const __m512 v = _mm512_maskz_loadu_ps(inside, values + i);
     largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
     trouble = _mm512_add_ps(trouble, _mm512_sub_ps(v, v));
@@ -307,7 +310,7 @@ ZOO_AVX512 float weight_codes(const float* values, int64_t count, float scale, i
   }
   __m512i sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < count; i += 16) {
-    const __mmask16 inside = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+    const __mmask16 inside = up_to(count - i);
     const __m512i code = _mm512_cvtps_epi32(_mm512_div_ps(_mm512_maskz_loadu_ps(inside, values + i), _mm512_set1_ps(scale)));
     sum = _mm512_add_epi32(sum, code);
     _mm512_mask_cvtsepi32_storeu_epi8(to + i, inside, code);

@@ -2,34 +2,19 @@
 #include "models/blocks/gpu_rows.h"
 
 #include <ATen/ATen.h>
-#include <torch/cuda.h>
 
-#include "app/engine/cuda_graph.h"
 #include "models/blocks/attention.h"
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
 #include "models/blocks/positions.h"
 #include "tests/catch.h"
+#include "tests/unit/gpu_support.h"
 
 namespace zoo::test::gpu_rows {
 namespace {
-
-bool here() {
-  if (torch::cuda::is_available() && app::CudaGraph::built_in()) return true;
-  WARN("SKIPPED: needs a GPU and a build with CUDA's headers");
-  return false;
-}
-
-// Largest difference over the largest number, both in double.
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.defined());
-  REQUIRE(a.sizes() == b.sizes());
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).abs().max() / b.to(at::kDouble).abs().max()).item<double>();
-}
+using namespace gpu;
 
 double allowed(at::ScalarType type) { return type == at::kFloat ? 2e-6 : type == at::kHalf ? 1e-3 : 8e-3; }  // half a unit in the last place
-
-const at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kHalf};
 
 }  // namespace
 

@@ -2,31 +2,16 @@
 #include "models/blocks/gpu_training.h"
 
 #include <ATen/ATen.h>
-#include <torch/cuda.h>
 
-#include "app/engine/cuda_graph.h"
 #include "app/engine/precision.h"
 #include "tests/catch.h"
+#include "tests/unit/gpu_support.h"
 
 namespace zoo::test::gpu_training {
 namespace {
-
-bool here() {
-  if (torch::cuda::is_available() && app::CudaGraph::built_in()) return true;
-  WARN("SKIPPED: needs a GPU and a build with CUDA's headers");
-  return false;
-}
-
-// Largest difference over the largest number, both in double.
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.defined());
-  REQUIRE(a.sizes() == b.sizes());
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).abs().max() / b.to(at::kDouble).abs().max()).item<double>();
-}
+using namespace gpu;
 
 double allowed(at::ScalarType type) { return type == at::kFloat ? 4e-6 : type == at::kHalf ? 3e-3 : 2e-2; }  // some roundings on the way
-
-const at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kHalf};
 
 at::Tensor leaf(const at::Tensor& x) { return x.detach().clone().requires_grad_(true); }
 at::Tensor exact_leaf(const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); }
