@@ -52,8 +52,10 @@ ConvNormImpl::ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stri
 
 Tensor ConvNormImpl::forward(const Tensor& x, const Tensor& residual) {
   if (packed_ && convolution->adapters().empty() && packed_takes(*packed_, x, x.size(-1), Tensor())) return on_packed(x, residual);
-  Tensor y = normalization(convolution(x));
-  if (residual.defined()) y = y + residual;
+  // What another convolution left in bfloat16.
+  const auto own = [&](const Tensor& t) { return packed_ && t.defined() ? t.to(convolution->weight.scalar_type()) : t; };
+  Tensor y = normalization(convolution(own(x)));
+  if (residual.defined()) y = y + own(residual);
   return activation_.empty() ? y : activation(activation_)(y);
 }
 
@@ -63,6 +65,7 @@ bool ConvNormImpl::pack(Precision precision) {
   const Tensor matrix = (convolution->weight.detach() * scale.view({-1, 1, 1, 1})).permute({0, 2, 3, 1}).reshape({scale.size(0), -1});
   shift_ = normalization->bias.detach() - normalization->running_mean * scale;
   packed_ = pack_weight(matrix, shift_, precision, /*segment=*/kernel_ * convolution->weight.size(1));
+  half_ = precision == Precision::bfloat16;
   return packed_ != nullptr;
 }
 
@@ -72,13 +75,15 @@ Tensor ConvNormImpl::on_packed(const Tensor& x, const Tensor& residual) const {
   const Pointwise after = pointwise_of(activation_);
   const bool fuses = after != Pointwise::none || activation_.empty();
   const auto finished = [&](const Tensor& y) { return activation_.empty() ? y : activation(activation_)(y); };
-  const Tensor in = d::channels_last(x), added = residual.defined() ? d::channels_last(residual) : residual;
-  if (const Tensor y = packed_->multiply_patches(in, kernel_, stride_, shift_, after, added); y.defined()) return fuses ? first(y) : finished(first(y));
+  const Tensor last = d::channels_last(x), more = residual.defined() ? d::channels_last(residual) : residual;
+  if (const Tensor y = packed_->multiply_patches(last, kernel_, stride_, shift_, after, more); y.defined()) return fuses ? first(y) : finished(first(y));
 
+  const Tensor in = last.to(at::kFloat), added = more.defined() ? more.to(at::kFloat) : more;
   const Pointwise within = residual.defined() ? Pointwise::none : after;  // the residual comes before the activation
   const auto multiply = [&](int64_t begin, int64_t end) {
     const Tensor from = in.slice(0, begin, end);
     const Tensor rows = kernel_ == 1 && stride_ == 1 ? from : patches(first(from), kernel_, stride_);
+    if (half_ && !added.defined()) return packed_->multiply_for_product(rows, shift_, within);
     return packed_->multiply(rows, shift_, within, added.defined() ? added.slice(0, begin, end) : added);  // [b, H', W', out]
   };
   const int64_t batch = x.size(0), bytes = x.numel() / batch * kernel_ * kernel_ / (stride_ * stride_) * int64_t{sizeof(float)};

@@ -17,7 +17,8 @@ class ConvNormImpl : public Module {
  public:
   // `activation` as Hugging Face configs name it (models/blocks/layers.h); empty: none.
   ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, const std::string& activation);
-  // activation(norm(convolution(x)) + residual): [B, in, H, W] -> [B, out, ceil(H / stride), ceil(W / stride)]; residual may be undefined.
+  // activation(norm(convolution(x)) + residual): [B, in, H, W] -> [B, out, ceil(H / stride), ceil(W / stride)]; residual may be undefined. Packed in bfloat16 it may
+  // give that and takes it, where the processor multiplies it: what leaves a network of such layers must be turned to float32.
   Tensor forward(const Tensor& x, const Tensor& residual = {});
   bool pack(Precision precision = Precision::float32);  // as Linear's: whether there is a packed copy now
 
@@ -29,7 +30,8 @@ class ConvNormImpl : public Module {
   const int64_t kernel_, stride_;
   const std::string activation_;
   std::shared_ptr<const PackedWeight> packed_;
-  Tensor shift_;  // [out], added to the packed product
+  bool half_ = false;  // packed in bfloat16
+  Tensor shift_;       // [out], added to the packed product
 };
 ZOO_MODULE(ConvNorm);
 

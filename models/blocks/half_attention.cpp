@@ -30,10 +30,6 @@ void lay_out_keys(const ShortAttention& a, const uint16_t* k, const Room& room) 
   }
 }
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 about its own header (bug 105593)
-ZOO_INLINE512 __m512i widened(const uint16_t* p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-
 // Pairs of keys: number n of both becomes step n.
 ZOO_AVX512 void lay_out_values(const ShortAttention& a, const uint16_t* v, const Room& room) {
   const int64_t steps = divide_up(a.keys, kPair);
@@ -45,17 +41,58 @@ ZOO_AVX512 void lay_out_values(const ShortAttention& a, const uint16_t* v, const
     }
   }
 }
-#pragma GCC diagnostic pop
 
 // c [rows, columns] = rows x panels.
 void multiply(const Rows& rows, int64_t count, const uint32_t* panels, int64_t steps, int64_t columns, float* c) {
   for (int64_t n = 0; n < columns; n += kWidePanel) {
-    const Block block = {reinterpret_cast<const uint8_t*>(panels + n * steps), steps, kNoBias, nullptr, nullptr, nullptr, -INFINITY, nullptr, 0};
-    kGroups<BFloat16>[count](rows, block, c + n, columns, /*first=*/true, /*last=*/false);
+    const Block block = {reinterpret_cast<const uint8_t*>(panels + n * steps), steps, kNoBias, nullptr, nullptr, nullptr, 0};
+    kGroups<BFloat16>[count](rows, block, c + n, columns, /*first=*/true, /*end=*/nullptr);
   }
 }
 
-ZOO_AVX512 void softmax(float* scores, const float* mask, int64_t keys, int64_t padded, float scale) { lanes::softmax_row<BySixteens>(scores, mask, keys, padded, scale); }
+// 2^x, within 1e-4 of the value, which is less than bfloat16 shows.
+ZOO_INLINE512 __m512 rough_power(__m512 x) {
+  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT), f = _mm512_sub_ps(x, n);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.055171670F), f, _mm512_set1_ps(0.24261113F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69326099F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992807F));
+  return _mm512_scalef_ps(p, n);
+}
+
+// scores [keys] -> weights [keys], in the proportions of their softmax after scale and mask, which may be null; zeros behind them up to `padded`. Returns what makes their sum 1;
+// 0 where all scores are -infinity.
+ZOO_AVX512 float softmax(float* scores, const float* mask, int64_t keys, int64_t padded, float scale, uint16_t* weights) {
+  constexpr float kLog2E = 1.44269504F;
+  const __m512 none = _mm512_set1_ps(-INFINITY), times = _mm512_set1_ps(scale * kLog2E), mask_times = _mm512_set1_ps(kLog2E);
+  __m512 most = none;
+  for (int64_t t = 0; t < keys; t += 16) {
+    const __mmask16 inside = up_to(keys - t);
+    __m512 x = _mm512_mul_ps(_mm512_loadu_ps(scores + t), times);  // there is room up to `padded`
+    if (mask) x = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(inside, mask + t), mask_times, x);
+    x = _mm512_mask_blend_ps(inside, none, x);
+    _mm512_storeu_ps(scores + t, x);
+    most = _mm512_max_ps(x, most);
+  }
+  const float largest = _mm512_reduce_max_ps(most);
+  const bool any = largest > -INFINITY;
+  const __m512 least = _mm512_set1_ps(-150.0F), from = _mm512_set1_ps(largest);  // 2^-150 is 0 in float32
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t t = 0; t < padded; t += 16) {
+    __m512 e = _mm512_setzero_ps();
+    if (t < keys && any) e = rough_power(_mm512_max_ps(least, _mm512_sub_ps(_mm512_loadu_ps(scores + t), from)));  // no number stays none
+    sum = _mm512_add_ps(sum, e);
+    const __m256bh rounded = _mm512_cvtneps_pbh(e);
+    std::memcpy(weights + t, &rounded, sizeof rounded);
+  }
+  return any ? 1.0F / _mm512_reduce_add_ps(sum) : 0.0F;
+}
+
+ZOO_AVX512 void scaled_to_bfloat16(const float* x, int64_t count, float scale, uint16_t* to) {  // count: a multiple of sixteen
+  for (int64_t i = 0; i < count; i += 16) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(scale)));
+    std::memcpy(to + i, &rounded, sizeof rounded);
+  }
+}
 
 void attend_head(const ShortAttention& a, int64_t row, int64_t head, const Room& room) {
   const uint16_t* const q = part(a.q, row, head);
@@ -66,15 +103,15 @@ void attend_head(const ShortAttention& a, int64_t row, int64_t head, const Room&
   in_groups(a.queries, kTile.group, [&](int64_t first, int64_t count, int64_t, int64_t) {
     const Rows queries = {reinterpret_cast<const uint32_t*>(q + first * a.q.row), a.q.row / kPair, nullptr, nullptr};
     multiply(queries, count, room.keys, a.width / kPair, room.padded, room.scores);
+    float shares[kTile.group];
     for (int64_t r = 0; r < count; ++r) {
-      float* const scores = room.scores + r * room.padded;
-      softmax(scores, mask ? mask + (first + r) * a.mask.row : nullptr, a.keys, room.padded, a.scale);
-      to_bfloat16(scores, room.padded, reinterpret_cast<uint16_t*>(room.weights + r * room.padded / kPair));
+      shares[r] = softmax(room.scores + r * room.padded, mask ? mask + (first + r) * a.mask.row : nullptr, a.keys, room.padded, a.scale,
+                          reinterpret_cast<uint16_t*>(room.weights + r * room.padded / kPair));
     }
     const Rows weights = {room.weights, room.padded / kPair, nullptr, nullptr};
     float* const mixed = room.scores;  // the scores are not needed any more
     multiply(weights, count, room.values, divide_up(a.keys, kPair), a.width, mixed);
-    for (int64_t r = 0; r < count; ++r) to_bfloat16(mixed + r * a.width, a.width, out + (first + r) * a.heads * a.width);
+    for (int64_t r = 0; r < count; ++r) scaled_to_bfloat16(mixed + r * a.width, a.width, shares[r], out + (first + r) * a.heads * a.width);
   });
 }
 

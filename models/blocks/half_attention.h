@@ -1,5 +1,6 @@
 // attend_short() in bfloat16, on processors with AVX512-BF16: keys and values are laid out as wide panels (models/blocks/wide_panels.h), once for a head, so that both
-// products are products of rows with panels, two numbers a step. Scores and their softmax are float32; the weights of the values are rounded.
+// products are products of rows with panels, two numbers a step. Scores and their softmax are float32; the weights of the values are rounded, before
+// their sum divides the result.
 #pragma once
 #include "models/blocks/short_attention.h"
 

@@ -3,24 +3,64 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include "models/blocks/gpu_rows.h"
 #include "models/blocks/gpu_training.h"
+#include "models/blocks/norm_rows.h"
 #include "models/blocks/row_kernels.h"
 #include "models/names.h"
 #include "models/trace.h"
 
 namespace zoo {
 
+namespace layers_detail {
+
+// Of what loops of our own take: inference in float32 on a CPU.
+bool plain(const Tensor& x) { return !at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && x.numel() > 0; }
+
+// Calls work(first, last) for parts of so many rows.
+template <class Work>
+void over_rows(int64_t rows, int64_t width, const Work& work) {
+  constexpr int64_t kWorthAThread = 1 << 14;  // numbers
+  at::parallel_for(0, rows, std::max<int64_t>(1, kWorthAThread / width), work);
+}
+
+}  // namespace layers_detail
+
 LayerNormImpl::LayerNormImpl(int64_t width, double eps)
     : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
 
 Tensor LayerNormImpl::forward(const Tensor& x) {
+  if (layers_detail::plain(x) && layers_detail::plain(weight) && x.size(-1) == weight.numel()) return rows(x, /*half=*/false);
   Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
   if (!y.defined()) y = trained_layer_norm(x, weight, bias, eps_);
   return y.defined() ? y : at::layer_norm(x, weight.sizes(), weight, bias, eps_);
+}
+
+Tensor LayerNormImpl::rows(const Tensor& x, bool half, const Tensor& order) {
+  if (!layers_detail::plain(x) || !layers_detail::plain(weight) || x.size(-1) != weight.numel()) return order.defined() ? forward(x).index_select(1, order) : forward(x);
+  std::vector<int64_t> shape = x.sizes().vec();
+  NormRows work = {x.const_data_ptr<float>(), weight.const_data_ptr<float>(), bias.const_data_ptr<float>(), nullptr, half, x.size(-1), static_cast<float>(eps_)};
+  if (order.defined()) {
+    TORCH_CHECK(x.dim() == 3 && order.is_contiguous(), "layer norm of rows in an order: x is ", x.sizes(), "; expected [B, N, width]");
+    work.order = order.const_data_ptr<int64_t>(), work.places = shape[1] = order.numel(), work.per = x.size(1);
+  }
+  const Tensor y = at::empty(shape, x.options().dtype(half ? at::kBFloat16 : at::kFloat));
+  work.y = y.mutable_data_ptr();
+  layers_detail::over_rows(y.numel() / work.width, work.width, [&](int64_t begin, int64_t end) { norm_rows(work, begin, end); });
+  return y;
+}
+
+Tensor added_rows(const Tensor& x, const Tensor& more, const Tensor& order) {
+  if (!layers_detail::plain(x) || !layers_detail::plain(more) || x.dim() != 3 || !order.is_contiguous()) return x + more.index_select(1, order);
+  TORCH_CHECK(x.size(0) == more.size(0) && x.size(2) == more.size(2) && x.size(1) == order.numel(), "added_rows: ", x.sizes(), " and ", more.sizes(), " in an order of ", order.numel());
+  const Tensor y = at::empty_like(x);
+  const AddRows work = {x.const_data_ptr<float>(), more.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.size(2), order.const_data_ptr<int64_t>(), x.size(1), more.size(1)};
+  layers_detail::over_rows(x.size(0) * x.size(1), work.width, [&](int64_t begin, int64_t end) { add_rows(work, begin, end); });
+  return y;
 }
 
 void LayerNormImpl::init() {
@@ -40,16 +80,16 @@ std::pair<Tensor, Tensor> with_norm(LayerNorm& norm, const Tensor& x, const Tens
 
 // One pass instead of six operations, each of which costs more than the arithmetic where there are few rows.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
+  using layers_detail::plain;
   if (const Tensor y = gpu_rms_norm(x, weight, eps); y.defined()) return y;
   if (!at::GradMode::is_enabled() && x.is_cuda() && x.scalar_type() == weight.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
-  if (at::GradMode::is_enabled() || !plain(x) || !plain(weight) || x.size(-1) != weight.numel()) {
+  if (!plain(x) || !plain(weight) || x.size(-1) != weight.numel()) {
     const Tensor variance = x.to(at::kFloat).square().mean(-1, /*keepdim=*/true);
     return weight * (x * at::rsqrt(variance + eps)).to(weight.scalar_type());
   }
   const Tensor y = at::empty_like(x);
   const int64_t width = weight.numel();
-  at::parallel_for(0, x.numel() / width, 16, [&](int64_t begin, int64_t end) {
+  layers_detail::over_rows(x.numel() / width, width, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * width; i < end * width; i += width) {
       rms_norm_row(x.const_data_ptr<float>() + i, weight.const_data_ptr<float>(), width, eps, y.mutable_data_ptr<float>() + i);
     }

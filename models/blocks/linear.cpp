@@ -138,6 +138,8 @@ Tensor LinearLayer::fused_for_product(const Tensor& x, Pointwise after) {
   return packed_->multiply_for_product(x, bias, after);
 }
 
+bool LinearLayer::takes_half() const { return packed_ && packed_->halves() && adapters().empty() && !at::GradMode::is_enabled(); }
+
 std::array<Tensor, 3> LinearLayer::together(const std::array<LinearLayer*, 3>& layers, const Tensor& x, bool for_product) {
   std::array<LinearWeight, 3> weights;
   std::array<const PackedWeight*, 3> packed;
@@ -177,6 +179,10 @@ bool TiedLinearImpl::pack(Precision precision) {
 
 Tensor TiedLinearImpl::forward(const Tensor& x) {
   return packed_ && packed_takes(*packed_, x, weight.size(0), Tensor()) ? packed_->multiply(x, bias, Pointwise::none, Tensor()) : linear(x, weight, bias);
+}
+
+Tensor normed_for_product(LayerNorm& norm, const Tensor& x, const LinearLayer& reader, const Tensor& order) {
+  return norm->rows(x, !Trace::active() && reader.takes_half(), order);
 }
 
 Pointwise pointwise_of(const std::string& activation) {

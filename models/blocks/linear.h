@@ -25,6 +25,8 @@ class LinearLayer : public AdaptableLayer {
   Tensor fused(const Tensor& x, Pointwise after, const Tensor& residual);
   // after(forward(x)) in the type in which the next product takes its rows (PackedWeight), or undefined where there is none but x's own.
   Tensor fused_for_product(const Tensor& x, Pointwise after);
+  // Whether it takes its rows in bfloat16 as gladly: what is made for it alone may be that.
+  bool takes_half() const;
   // What three layers make of x in one pass, or all undefined: by packed weights of one kernel; on a GPU few rows (gpu_rows.h), in half precision many, by a copy of the three
   // weights side by side that is made at the first use after pack(), and in training, whose gradients of x are summed where they are written. The results may be parts of one
   // tensor. `for_product`: in that type.
@@ -93,9 +95,12 @@ Tensor added(Layer& layer, const Tensor& x, const Tensor& residual) {
   return y.defined() ? y : residual + layer(x);
 }
 
-// norm(residual + layer(x)); `sum`, unless null, becomes residual + layer(x).
+// norm(x), or norm(x).index_select(1, order), for nothing but `reader` and layers like it: in bfloat16 if it takes that.
+Tensor normed_for_product(LayerNorm& norm, const Tensor& x, const LinearLayer& reader, const Tensor& order = {});
+
+// norm(residual + layer(x)); `sum`, unless null, becomes residual + layer(x). `reader`, unless null: what alone reads the norm.
 template <class Layer>
-Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Tensor& residual, Tensor* sum = nullptr) {
+Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Tensor& residual, Tensor* sum = nullptr, const LinearLayer* reader = nullptr) {
   Tensor y = Trace::active() ? Tensor() : layer->fused(x, Pointwise::none, residual);
   if (!y.defined()) {
     const Tensor change = layer(x);
@@ -104,7 +109,7 @@ Tensor added_and_normed(Layer& layer, LayerNorm& norm, const Tensor& x, const Te
     y = residual + change;
   }
   if (sum) *sum = y;
-  return norm(y);
+  return reader ? normed_for_product(norm, y, *reader) : norm(y);
 }
 
 // Queries, keys and values of the same x. `for_attention`: that nothing but attention() reads, in bfloat16 likewise.

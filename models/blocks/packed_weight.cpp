@@ -99,7 +99,7 @@ class PanelWeight : public PackedWeight {
 class WideWeight : public PackedWeight {
  public:
   WideWeight(const Tensor& weight, PanelType type, int64_t segment)
-      : out_(weight.size(0)), in_(weight.size(1)), type_(type), segment_(segment > 0 && WidePanels::takes_patches(type, segment) ? segment : 0),
+      : out_(weight.size(0)), in_(weight.size(1)), type_(type), segment_(segment > 0 && WidePanels::takes_patches(type, in_, segment) ? segment : 0),
         panels_(weight.const_data_ptr<float>(), out_, in_, weight.stride(0), weight.stride(1), type, segment_) {}
 
   bool halves() const override { return half_results() && (type_ == PanelType::int8 || in_ % 2 == 0); }
@@ -123,11 +123,14 @@ class WideWeight : public PackedWeight {
   }
 
   Tensor multiply_patches(const Tensor& x, int64_t kernel, int64_t stride, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
-    if (segment_ == 0 || x.scalar_type() != at::kFloat) return {};
-    const Tensor dense = x.contiguous(), added = dense_or_none(residual);
+    if (segment_ == 0) return {};
+    const bool half = half_results();
+    const at::ScalarType type = half ? at::kBFloat16 : at::kFloat;
+    const Tensor dense = x.contiguous(), added = residual.defined() ? residual.to(type).contiguous() : residual;
     const auto strided = [stride](int64_t size) { return (size + stride - 1) / stride; };
-    const Tensor y = at::empty({x.size(0), strided(x.size(1)), strided(x.size(2)), out_}, x.options());
-    panels_.multiply_patches({data(dense), x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride}, data(bias), after, data(added), y.mutable_data_ptr<float>());
+    const Tensor y = at::empty({x.size(0), strided(x.size(1)), strided(x.size(2)), out_}, x.options().dtype(type));
+    panels_.multiply_patches({dense.const_data_ptr(), x.scalar_type() == at::kBFloat16, x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride}, data(bias), after,
+                             added.defined() ? added.const_data_ptr() : nullptr, y.mutable_data_ptr(), half);
     return y;
   }
 

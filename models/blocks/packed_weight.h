@@ -42,8 +42,8 @@ class PackedWeight {
     return {};
   }
 
-  // A convolution: x [batch, height, width, channels] -> after(convolution + bias + residual) [batch, height / stride, width / stride, out] (rounded up), where the weight was
-  // packed with a segment, the numbers of a patch's line; undefined where it can only multiply patches that lie apart.
+  // A convolution: x [batch, height, width, channels] -> after(convolution + bias + residual) [batch, height / stride, width / stride, out] (rounded up), in the type of
+  // multiply_for_product(), where the weight was packed with a segment, the numbers of a patch's line; undefined where it can only multiply patches that lie apart.
   virtual at::Tensor multiply_patches(const at::Tensor& /*x*/, int64_t /*kernel*/, int64_t /*stride*/, const at::Tensor& /*bias*/, Pointwise /*after*/,
                                       const at::Tensor& /*residual*/) const {
     return {};

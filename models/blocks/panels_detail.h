@@ -151,7 +151,7 @@ ZOO_INSIDE void finish_numbers(float* y, int64_t count, const After& a) {
 
 // The instance of Finish<after>::row that an activation asks for.
 template <template <Pointwise> class Finish>
-FinishRow finish_by(Pointwise after) {
+auto finish_by(Pointwise after) -> decltype(&Finish<Pointwise::none>::row) {
   switch (after) {
     case Pointwise::relu: return Finish<Pointwise::relu>::row;
     case Pointwise::gelu: return Finish<Pointwise::gelu>::row;

@@ -42,20 +42,44 @@ struct Rows {
 
 constexpr float kNoBias[kWidePanel] = {};
 
-// A weight's block, its outputs' bias and what is added in the end; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
+// A weight's block and its outputs' bias; of int8 also what the whole sums are multiplied by, and what the rows' zero takes away.
 struct Block {
   const uint8_t* weight;
   int64_t steps;
   const float *bias, *scales, *sums;
-  const float* residual;  // rows as far apart as those of c; may be null
-  float least;            // after the last block smaller numbers become this: 0 for ReLU, -infinity for nothing
   const uint8_t* next;  // asked for from memory meanwhile: `ahead` bytes a step; may be null
   int64_t ahead;
 };
 
-// c [R, 32] += rows x weight, or, in the first block, = bias + that; int8's whole sums become what they stand for after the last, plus the bias.
+// Numbers of rows that lie `stride` numbers apart, float32 or bfloat16; null: none.
+struct Numbers {
+  const void* data = nullptr;
+  int64_t stride = 0;
+  bool half = false;
+};
+
+// What happens to sums while they are in registers, after the last block.
+struct End {
+  Numbers residual;          // added
+  float least = -INFINITY;   // then smaller numbers become this: 0 for ReLU
+  uint16_t* half = nullptr;  // where they go, rounded to bfloat16, `half_stride` apart; null: where the sums are
+  int64_t half_stride = 0;
+};
+
+// The first `count` of sixteen lanes; all where there are more.
+ZOO_INSIDE __mmask16 up_to(int64_t count) { return count >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << count) - 1); }
+
+// Sixteen numbers, or those `inside`, as float32; the processor need not know bfloat16.
+ZOO_INLINE512 __m512i widened(const uint16_t* p, __mmask16 inside = 0xFFFF) { return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(inside, p)); }
+ZOO_INLINE512 __m512 sixteen(const Numbers& n, int64_t row, int64_t i, __mmask16 inside = 0xFFFF) {
+  const int64_t at = row * n.stride + i;
+  if (!n.half) return _mm512_maskz_loadu_ps(inside, static_cast<const float*>(n.data) + at);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(widened(static_cast<const uint16_t*>(n.data) + at, inside), 16));
+}
+
+// c [R, 32] += rows x weight, or, in the first block, = bias + that; int8's whole sums become what they stand for after the last, plus the bias. `end`: of the last block, else null.
 template <class Type, int R>
-ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, float* c, int64_t c_stride, bool first, bool last) {
+ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, float* c, int64_t c_stride, bool first, const End* end) {
   const uint32_t* const from = x.steps;
   const int64_t stride = x.stride;
   __m512 sum[R][2];
@@ -81,26 +105,43 @@ ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, f
       sum[r][1] = Type::add(sum[r][1], step, high);
     }
   }
-  const __m512 least = _mm512_set1_ps(last ? b.least : -INFINITY);
+  if (!end) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) _mm512_storeu_ps(c + r * c_stride + p * 16, sum[r][p]);
+    }
+    return;
+  }
+  const __m512 least = _mm512_set1_ps(end->least);
 #pragma GCC unroll 2
   for (int p = 0; p < 2; ++p) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      __m512 y = sum[r][p];
-      if (Type::kWhole && last) {
+      __m512& y = sum[r][p];
+      if (Type::kWhole) {
         y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + p * 16));
         y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[r]), _mm512_loadu_ps(b.sums + p * 16), y);
         y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
       }
-      if (last && b.residual) y = _mm512_add_ps(y, _mm512_loadu_ps(b.residual + r * c_stride + p * 16));
-      y = y < least ? least : y;
-      _mm512_storeu_ps(c + r * c_stride + p * 16, y);
+      if (end->residual.data) y = _mm512_add_ps(y, sixteen(end->residual, r, p * 16));
+      y = y < least ? least : y;  // no number stays none
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    if (end->half) {
+      const __m512bh both = _mm512_cvtne2ps_pbh(sum[r][1], sum[r][0]);
+      std::memcpy(end->half + r * end->half_stride, &both, sizeof both);
+    } else {
+      _mm512_storeu_ps(c + r * c_stride, sum[r][0]);
+      _mm512_storeu_ps(c + r * c_stride + 16, sum[r][1]);
     }
   }
 }
 
 template <class Type>
-using Group = void (*)(const Rows&, const Block&, float*, int64_t, bool, bool);
+using Group = void (*)(const Rows&, const Block&, float*, int64_t, bool, const End*);
 template <class Type>
 constexpr Group<Type> kGroups[kTile.group + 1] = {nullptr, group<Type, 1>, group<Type, 2>, group<Type, 3>, group<Type, 4>, group<Type, 5>, group<Type, 6>, group<Type, 7>, group<Type, 8>};
 

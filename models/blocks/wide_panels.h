@@ -23,8 +23,8 @@ class WidePanels {
   // Of int8: more would overflow sums of 32 bits.
   static constexpr int64_t kMostInputs = 65536;
 
-  // weight[o * out_stride + i * in_stride] for o < out, i < in. `segment`: of inputs that lie together in a row of patches (multiply_patches); 0: all do.
-  WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32, int64_t segment = 0);
+  // weight[o * out_stride + i * in_stride] for o < out, i < in. `segment`: of inputs that lie together in a row of patches (multiply_patches), or all.
+  WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type = PanelType::float32, int64_t segment = 0);  // 0: all
 
   // What one weight makes of the rows: y [rows, out] = after(x W^T + bias) + residual; bias and residual may be null.
   struct Share {
@@ -44,12 +44,14 @@ class WidePanels {
   // y [count, height / stride, width / stride, out] (rounded up) = after(convolution + bias + residual). Patches are read where they lie in a copy with its zeros; a
   // patch's lines are its segments.
   struct Pictures {
-    const float* data;
+    const void* data;  // float32, or
+    bool half;         // bfloat16: of panels in that alone
     int64_t count, height, width, channels, kernel, stride;
   };
-  void multiply_patches(const Pictures& x, const float* bias, Pointwise after, const float* residual, float* y) const;
-  // Whether a weight of such a type and segment can do that.
-  static bool takes_patches(PanelType type, int64_t segment);
+  // residual, which may be null, and y are float32, or bfloat16 with `half` (as a Share's).
+  void multiply_patches(const Pictures& x, const float* bias, Pointwise after, const void* residual, void* y, bool half) const;
+  // Whether a weight of such a type, so many inputs and such a segment can do that.
+  static bool takes_patches(PanelType type, int64_t in, int64_t segment);
 
  private:
   struct Free {

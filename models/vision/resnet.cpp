@@ -103,7 +103,7 @@ struct ResNetImpl : Module {
                       " channels (set num_channels)");
     Tensor x = embedder(image);
     for (auto& layer : layers) x = layer(x);
-    return mark("encoder", x);
+    return mark("encoder", x.to(image.scalar_type()));  // packed layers may hand on bfloat16
   }
   Tensor pool(const Tensor& hidden) { return hidden.mean(at::IntArrayRef{2, 3}); }  // [B, D]
 

@@ -174,18 +174,20 @@ struct BlockImpl : Module {
 
   Tensor forward(Tensor x, const Windows& windows) {  // [B, H W, width]
     const auto dropped = [&](const Tensor& y) { return fast_dropout(y, cfg.hidden_dropout_prob, is_training()); };
-    x = x + drop_path(dropped(attend_in_windows(norm_before(x), windows)), drop, is_training());
-    const Tensor inner = activated_for_product(intermediate, norm_after(x), cfg.hidden_act);
+    const Tensor mixed = attend(normed_in_windows(x, windows), windows).view({x.size(0), -1, width});  // [B, windows size^2, width]
+    if (is_training()) x = x + drop_path(dropped(mixed.index_select(1, windows.back)), drop, true);
+    else x = added_rows(x, mixed, windows.back);
+    const Tensor inner = activated_for_product(intermediate, normed_for_product(norm_after, x, *intermediate), cfg.hidden_act);
     return is_training() ? x + dropped(output(inner)) : added(output, inner, x);
   }
 
-  Tensor attend_in_windows(Tensor x, const Windows& w) {
+  // Norm, shift and windows in one pass, but where the grid must be padded behind the norm: [B windows, size^2, width].
+  Tensor normed_in_windows(const Tensor& x, const Windows& w) {
     const int64_t batch = x.size(0);
-    if (w.padded_height != w.height || w.padded_width != w.width) {
-      x = at::constant_pad_nd(x.view({batch, w.height, w.width, width}), {0, 0, 0, w.padded_width - w.width, 0, w.padded_height - w.height}).flatten(1, 2);
-    }
-    x = x.index_select(1, w.order).view({batch * w.count, w.size * w.size, width});  // shift and windows in one pass
-    return attend(x, w).view({batch, -1, width}).index_select(1, w.back);           // [B, H W, width]
+    const std::vector<int64_t> shape = {batch * w.count, w.size * w.size, width};
+    if (w.padded_height == w.height && w.padded_width == w.width) return normed_for_product(norm_before, x, *attend->query, w.order).view(shape);
+    const Tensor grid = normed_for_product(norm_before, x, *attend->query).view({batch, w.height, w.width, width});
+    return at::constant_pad_nd(grid, {0, 0, 0, w.padded_width - w.width, 0, w.padded_height - w.height}).flatten(1, 2).index_select(1, w.order).view(shape);
   }
 };
 ZOO_MODULE(Block);
@@ -201,7 +203,7 @@ struct PatchMergingImpl : Module {
     Tensor grid = x.view({x.size(0), height, width, x.size(2)});
     if (height % 2 || width % 2) grid = at::constant_pad_nd(grid, {0, 0, 0, width % 2, 0, height % 2});
     grid = grid.view({x.size(0), grid.size(1) / 2, 2, grid.size(2) / 2, 2, x.size(2)}).permute({0, 1, 3, 4, 2, 5});  // columns before rows
-    return reduction(norm(grid.reshape({x.size(0), -1, 4 * x.size(2)})));
+    return reduction(normed_for_product(norm, grid.reshape({x.size(0), -1, 4 * x.size(2)}), *reduction));
   }
 };
 ZOO_MODULE(PatchMerging);

@@ -93,11 +93,12 @@ struct LayerImpl : Module {
 
   Tensor forward(Tensor x) {  // [B, 1 + N, D]
     Tensor normed;
-    std::tie(x, normed) = with_norm(norm_before, x);
     if (is_training() || Trace::active()) {
+      std::tie(x, normed) = with_norm(norm_before, x);
       std::tie(x, normed) = with_norm(norm_after, x, at::dropout(attend(normed), cfg.hidden_dropout_prob, is_training()));
     } else {  // the same in fewer passes
-      normed = added_and_normed(attend->output, norm_after, attend->mixed(normed), x, &x);
+      normed = normed_for_product(norm_before, x, *attend->query);
+      normed = added_and_normed(attend->output, norm_after, attend->mixed(normed), x, &x, intermediate.get());
     }
     const Tensor inner = mark("intermediate", activated_for_product(intermediate, normed, cfg.hidden_act));
     if (!is_training()) return mark("output", added(output, inner, x));

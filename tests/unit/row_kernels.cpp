@@ -31,6 +31,30 @@ TEST_CASE("attention of one row is softmax(scale q K^T + bias) V, of its own row
   }
 }
 
+TEST_CASE("layer norms of rows: in their places and in an order, float32 and bfloat16", "[row_kernels]") {
+  const at::NoGradGuard no_grad;
+  at::manual_seed(2);
+  for (const int64_t width : {1, 5, 16, 33, 64, 96, 777, 1536}) {
+    INFO("width " << width);
+    LayerNorm norm(width, 1e-5);
+    norm->weight.normal_();
+    norm->bias.normal_();
+    at::Tensor x = at::randn({3, 7, width}) * 3 + 100;  // squares of what lies so far from 0 would lose the variance
+    const at::Tensor order = at::tensor({6, 0, 0, 3, 5, 1, 2, 4, 6}, at::kLong), exact = at::layer_norm(x.to(at::kDouble), {width}, norm->weight.to(at::kDouble), norm->bias.to(at::kDouble), 1e-5);
+    CHECK((norm(x) - exact).abs().max().item<double>() < 3e-4);
+    CHECK(at::equal(norm->rows(x, false, order), norm(x).index_select(1, order)));
+    CHECK(at::equal(norm->rows(x, true), norm(x).to(at::kBFloat16)));
+    CHECK(at::equal(norm->rows(x, true, order), norm(x).index_select(1, order).to(at::kBFloat16)));
+    CHECK(at::equal(norm(x[1]), norm(x)[1]));
+    const at::Tensor more = at::randn({3, 9, width}), back = at::tensor({8, 1, 3, 2, 2, 0, 7}, at::kLong);
+    CHECK(at::equal(added_rows(x, more, back), x + more.index_select(1, back)));
+    x[1][2][0] = NAN;
+    CHECK(norm->rows(x, true)[1][2].isnan().all().item<bool>());
+    CHECK(norm->rows(x, true).isnan().sum().item<int64_t>() == width);
+    CHECK_THROWS(added_rows(x, more, order));
+  }
+}
+
 TEST_CASE("RMS norm in one pass is the formula", "[row_kernels]") {
   const at::NoGradGuard no_grad;
   for (const int64_t width : {1, 7, 8, 40, 768}) {

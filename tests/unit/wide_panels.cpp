@@ -141,21 +141,36 @@ TEST_CASE("wide panels: rows and results in bfloat16 are the rounded ones of flo
     for (const auto& [out, in] : kShapes) {
       const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
       const WidePanels panels(weight.const_data_ptr<float>(), out, in, in, 1, type);
-      const auto multiply = [&](const at::Tensor& x, at::Tensor y) {
+      const auto multiply = [&](const at::Tensor& x, at::Tensor y, Pointwise after) {
         const auto is_half = [](const at::Tensor& t) { return t.scalar_type() == at::kBFloat16; };
-        const WidePanels::Share share = {&panels, bias.const_data_ptr<float>(), Pointwise::gelu, nullptr, y.mutable_data_ptr(), is_half(y)};
+        const WidePanels::Share share = {&panels, bias.const_data_ptr<float>(), after, nullptr, y.mutable_data_ptr(), is_half(y)};
         WidePanels::multiply(x.const_data_ptr(), is_half(x), x.size(0), &share, 1);
         return y;
       };
       for (const int64_t rows : kRowCounts) {
         INFO(rows << " x " << in << " -> " << out << ", type " << static_cast<int>(type));
         const at::Tensor x = at::randn({rows, in}), rounded = x.to(at::kBFloat16), room = at::full({rows, out}, 1e9);
-        CHECK(at::equal(multiply(x, room.to(at::kBFloat16)), product(x, weight, bias, Pointwise::gelu, {}, type).to(at::kBFloat16)));
+        for (const Pointwise after : {Pointwise::none, Pointwise::relu, Pointwise::silu}) {
+          CHECK(at::equal(multiply(x, room.to(at::kBFloat16), after), product(x, weight, bias, after, {}, type).to(at::kBFloat16)));
+        }
         if (type == PanelType::bfloat16 && in % 2 != 0) continue;
-        CHECK(at::equal(multiply(rounded, room.clone()), product(rounded.to(at::kFloat), weight, bias, Pointwise::gelu, {}, type)));
+        CHECK(at::equal(multiply(rounded, room.clone(), Pointwise::gelu), product(rounded.to(at::kFloat), weight, bias, Pointwise::gelu, {}, type)));
       }
     }
   }
+}
+
+TEST_CASE("wide panels: GELU for results in bfloat16 is GELU as far as they show it", "[panels]") {
+  if (!possible(PanelType::bfloat16)) return;
+  const at::Tensor one = at::ones({1, 1}), inputs = at::arange(-12.0, 12.0, 1.0 / 64).view({-1, 1}), x = at::cat({inputs, at::full({1, 1}, NAN), at::full({1, 1}, INFINITY)}).to(at::kFloat);
+  const WidePanels identity(one.const_data_ptr<float>(), 1, 1, 1, 1, PanelType::bfloat16);
+  const at::Tensor y = at::empty_like(x, at::kBFloat16);
+  const WidePanels::Share share = {&identity, nullptr, Pointwise::gelu, nullptr, y.mutable_data_ptr(), true};
+  WidePanels::multiply(x.const_data_ptr(), false, x.size(0), &share, 1);
+  const at::Tensor number = y.narrow(0, 0, inputs.size(0)).to(at::kDouble), exact = at::gelu(inputs.to(at::kBFloat16).to(at::kDouble));
+  CHECK(((number - exact).abs() - exact.abs() / 256).max().item<double>() < 1e-4);
+  CHECK(y[-2].isnan().item<bool>());
+  CHECK(y[-1].item<double>() == INFINITY);
 }
 
 TEST_CASE("wide panels: convolutions of pictures equal LibTorch's", "[panels]") {
@@ -164,11 +179,11 @@ TEST_CASE("wide panels: convolutions of pictures equal LibTorch's", "[panels]") 
   struct Shape {
     int64_t count, height, width, channels, out, kernel, stride;
   };
-  for (const Shape& p : {Shape{1, 14, 14, 64, 64, 3, 1}, {2, 7, 9, 64, 70, 3, 2}, {1, 13, 5, 256, 32, 1, 2}, {3, 6, 6, 96, 33, 1, 1}, {1, 30, 31, 32, 40, 5, 1}, {2, 1, 1, 128, 8, 3, 1}, {1, 40, 40, 256, 16, 3, 1}}) {
+  for (const Shape& p : {Shape{1, 14, 14, 64, 64, 3, 1}, {2, 7, 9, 64, 70, 3, 2}, {1, 13, 5, 256, 32, 1, 2}, {3, 6, 6, 96, 33, 1, 1}, {2, 9, 9, 16, 64, 1, 2}, {1, 30, 31, 32, 40, 5, 1}, {2, 1, 1, 128, 8, 3, 1}, {1, 40, 40, 256, 16, 3, 1}}) {
     for (const PanelType type : {PanelType::float32, PanelType::bfloat16}) {
       if (!possible(type)) continue;
       INFO(p.count << " x " << p.height << " x " << p.width << " x " << p.channels << ", kernel " << p.kernel << ", stride " << p.stride << ", type " << static_cast<int>(type));
-      REQUIRE(WidePanels::takes_patches(type, p.kernel * p.channels));
+      REQUIRE(WidePanels::takes_patches(type, p.kernel * p.kernel * p.channels, p.kernel * p.channels));
       const auto rounded = [&](const at::Tensor& t) { return (type == PanelType::bfloat16 ? t.to(at::kBFloat16) : t).to(at::kDouble); };
       const at::Tensor x = at::randn({p.count, p.height, p.width, p.channels}), weight = at::randn({p.out, p.kernel, p.kernel, p.channels}) * 0.1, bias = at::randn({p.out});
       at::Tensor exact = at::conv2d(rounded(x).permute({0, 3, 1, 2}), rounded(weight).permute({0, 3, 1, 2}), bias.to(at::kDouble), p.stride, p.kernel / 2).permute({0, 2, 3, 1});
@@ -176,13 +191,23 @@ TEST_CASE("wide panels: convolutions of pictures equal LibTorch's", "[panels]") 
       const WidePanels panels(matrix.const_data_ptr<float>(), p.out, matrix.size(1), matrix.size(1), 1, type, p.kernel * p.channels);
       for (const bool with_residual : {false, true}) {
         at::Tensor y = at::full(exact.sizes(), 1e9);
-        panels.multiply_patches({x.const_data_ptr<float>(), p.count, p.height, p.width, p.channels, p.kernel, p.stride}, bias.const_data_ptr<float>(), Pointwise::relu,
-                                with_residual ? residual.const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>());
+        panels.multiply_patches({x.const_data_ptr(), false, p.count, p.height, p.width, p.channels, p.kernel, p.stride}, bias.const_data_ptr<float>(), Pointwise::relu,
+                                with_residual ? residual.const_data_ptr() : nullptr, y.mutable_data_ptr(), false);
         CHECK(largest_difference(y, at::relu(with_residual ? exact + residual : exact)) < 3e-4);
+        if (type != PanelType::bfloat16) continue;
+        // The same in bfloat16, with the residual in it, too, and an activation that registers can't give.
+        const at::Tensor half = x.to(at::kBFloat16), more = residual.to(at::kBFloat16);
+        at::Tensor z = at::full(exact.sizes(), 1e9).to(at::kBFloat16);
+        for (const Pointwise after : {Pointwise::relu, Pointwise::silu}) {
+          panels.multiply_patches({half.const_data_ptr(), true, p.count, p.height, p.width, p.channels, p.kernel, p.stride}, bias.const_data_ptr<float>(), after,
+                                  with_residual ? more.const_data_ptr() : nullptr, z.mutable_data_ptr(), true);
+          const at::Tensor sum = with_residual ? exact + more : exact, wanted = after == Pointwise::relu ? at::relu(sum) : at::silu(sum);
+          CHECK(((z - wanted).abs() - wanted.abs() / 256).max().item<double>() < 3e-4);
+        }
       }
     }
   }
-  CHECK_FALSE(WidePanels::takes_patches(PanelType::float32, 21));  // blocks so short are not worth it
-  CHECK_FALSE(WidePanels::takes_patches(PanelType::int8, 192));
+  CHECK_FALSE(WidePanels::takes_patches(PanelType::float32, 147, 21));  // blocks so short are not worth it
+  CHECK_FALSE(WidePanels::takes_patches(PanelType::int8, 576, 192));
 }
 }  // namespace zoo::test::wide_panels
