@@ -64,7 +64,7 @@ bool ConvNormImpl::pack(Precision precision) {
   const Tensor scale = normalization->weight.detach() * at::rsqrt(normalization->running_var + normalization->eps());
   const Tensor matrix = (convolution->weight.detach() * scale.view({-1, 1, 1, 1})).permute({0, 2, 3, 1}).reshape({scale.size(0), -1});
   shift_ = normalization->bias.detach() - normalization->running_mean * scale;
-  packed_ = pack_weight(matrix, shift_, precision, /*segment=*/kernel_ * convolution->weight.size(1));
+  packed_ = pack_weight(matrix, shift_, precision, {kernel_, stride_});
   half_ = precision == Precision::bfloat16;
   return packed_ != nullptr;
 }
@@ -76,7 +76,7 @@ Tensor ConvNormImpl::on_packed(const Tensor& x, const Tensor& residual) const {
   const bool fuses = after != Pointwise::none || activation_.empty();
   const auto finished = [&](const Tensor& y) { return activation_.empty() ? y : activation(activation_)(y); };
   const Tensor last = d::channels_last(x), more = residual.defined() ? d::channels_last(residual) : residual;
-  if (const Tensor y = packed_->multiply_patches(last, kernel_, stride_, shift_, after, more); y.defined()) return fuses ? first(y) : finished(first(y));
+  if (const Tensor y = packed_->multiply_patches(last, shift_, after, more); y.defined()) return fuses ? first(y) : finished(first(y));
 
   const Tensor in = last.to(at::kFloat), added = more.defined() ? more.to(at::kFloat) : more;
   const Pointwise within = residual.defined() ? Pointwise::none : after;  // the residual comes before the activation

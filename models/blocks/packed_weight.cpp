@@ -9,6 +9,7 @@
 
 #include "models/blocks/onednn.h"
 #include "models/blocks/wide_panels.h"
+#include "models/blocks/winograd.h"
 
 namespace zoo {
 namespace packed_detail {
@@ -98,9 +99,12 @@ class PanelWeight : public PackedWeight {
 
 class WideWeight : public PackedWeight {
  public:
-  WideWeight(const Tensor& weight, PanelType type, int64_t segment)
-      : out_(weight.size(0)), in_(weight.size(1)), type_(type), segment_(segment > 0 && WidePanels::takes_patches(type, in_, segment) ? segment : 0),
-        panels_(weight.const_data_ptr<float>(), out_, in_, weight.stride(0), weight.stride(1), type, segment_) {}
+  WideWeight(const Tensor& weight, PanelType type, Convolution convolution)
+      : out_(weight.size(0)), in_(weight.size(1)), type_(type), convolution_(convolution), segment_(segment_of(type, in_, convolution)),
+        panels_(weight.const_data_ptr<float>(), out_, in_, weight.stride(0), weight.stride(1), type, segment_) {
+    if (convolution.kernel != 3 || convolution.stride != 1 || segment_ == 0 || !Winograd::possible(type, out_, segment_ / 3)) return;
+    winograd_ = std::make_unique<Winograd>(weight.contiguous().const_data_ptr<float>(), out_, segment_ / 3, type);
+  }
 
   bool halves() const override { return half_results() && (type_ == PanelType::int8 || in_ % 2 == 0); }
 
@@ -122,15 +126,18 @@ class WideWeight : public PackedWeight {
     return product<3>(wide, biases, x, Pointwise::none, Tensor(), for_product && half_results());
   }
 
-  Tensor multiply_patches(const Tensor& x, int64_t kernel, int64_t stride, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
+  Tensor multiply_patches(const Tensor& x, const Tensor& bias, Pointwise after, const Tensor& residual) const override {
     if (segment_ == 0) return {};
     const bool half = half_results();
     const at::ScalarType type = half ? at::kBFloat16 : at::kFloat;
     const Tensor dense = x.contiguous(), added = residual.defined() ? residual.to(type).contiguous() : residual;
-    const auto strided = [stride](int64_t size) { return (size + stride - 1) / stride; };
+    const auto [kernel, stride] = convolution_;
+    const auto strided = [stride = stride](int64_t size) { return (size + stride - 1) / stride; };
     const Tensor y = at::empty({x.size(0), strided(x.size(1)), strided(x.size(2)), out_}, x.options().dtype(type));
-    panels_.multiply_patches({dense.const_data_ptr(), x.scalar_type() == at::kBFloat16, x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride}, data(bias), after,
-                             added.defined() ? added.const_data_ptr() : nullptr, y.mutable_data_ptr(), half);
+    const WidePanels::Pictures pictures = {dense.const_data_ptr(), x.scalar_type() == at::kBFloat16, x.size(0), x.size(1), x.size(2), x.size(3), kernel, stride};
+    const void* const more = added.defined() ? added.const_data_ptr() : nullptr;
+    if (winograd_) winograd_->convolve(pictures, data(bias), after, more, y.mutable_data_ptr(), half);
+    else panels_.multiply_patches(pictures, data(bias), after, more, y.mutable_data_ptr(), half);
     return y;
   }
 
@@ -152,14 +159,21 @@ class WideWeight : public PackedWeight {
     return all;
   }
 
+  static int64_t segment_of(PanelType type, int64_t in, Convolution convolution) {
+    const int64_t segment = convolution.kernel > 0 ? in / convolution.kernel : 0;
+    return segment > 0 && WidePanels::takes_patches(type, in, segment) ? segment : 0;
+  }
+
   int64_t out_, in_;
   PanelType type_;
-  int64_t segment_;
+  Convolution convolution_;
+  int64_t segment_;  // 0: no patches
   WidePanels panels_;
+  std::unique_ptr<Winograd> winograd_;
 };
 
-std::shared_ptr<const PackedWeight> panel_weight(Kernel kernel, const Tensor& weight, PanelType type, int64_t segment = 0) {
-  if (kernel == Kernel::wide_panels) return std::make_shared<WideWeight>(weight, type, segment);
+std::shared_ptr<const PackedWeight> panel_weight(Kernel kernel, const Tensor& weight, PanelType type, Convolution convolution = {}) {
+  if (kernel == Kernel::wide_panels) return std::make_shared<WideWeight>(weight, type, convolution);
   return std::make_shared<PanelWeight>(weight, type);
 }
 
@@ -226,7 +240,7 @@ at::Tensor multiply_once(const at::Tensor& x, const at::Tensor& weight, const at
   return d::panel_weight(d::kernel_for(Precision::float32), weight, PanelType::float32)->multiply(x, bias, Pointwise::none, at::Tensor());
 }
 
-std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, int64_t segment) {
+std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, Convolution convolution) {
   namespace d = packed_detail;
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat || weight.numel() == 0) return nullptr;
   const at::NoGradGuard no_grad;
@@ -247,7 +261,7 @@ std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const 
   const bool half = precision == Precision::bfloat16;
   if (kernel == d::Kernel::plain) return nullptr;
   if (kernel == d::Kernel::onednn) return std::make_shared<d::OneDnnWeight>(plain, half ? at::kBFloat16 : at::kFloat);
-  return d::panel_weight(kernel, plain, half ? PanelType::bfloat16 : PanelType::float32, segment);
+  return d::panel_weight(kernel, plain, half ? PanelType::bfloat16 : PanelType::float32, convolution);
 }
 
 std::string packed_kernel_name(Precision precision) {

@@ -25,6 +25,11 @@ namespace zoo {
 // Of the products of a network that is prepared for inference; everything else stays in its own type.
 enum class Precision { float32, bfloat16, int8, int8_weights, int4_weights };
 
+// What a weight [out, kernel * kernel * channels] is the matrix of, if of a convolution; padding is kernel / 2.
+struct Convolution {
+  int64_t kernel = 0, stride = 1;  // no kernel: of a linear layer
+};
+
 class PackedWeight {
  public:
   virtual ~PackedWeight() = default;
@@ -42,17 +47,14 @@ class PackedWeight {
     return {};
   }
 
-  // A convolution: x [batch, height, width, channels] -> after(convolution + bias + residual) [batch, height / stride, width / stride, out] (rounded up), in the type of
-  // multiply_for_product(), where the weight was packed with a segment, the numbers of a patch's line; undefined where it can only multiply patches that lie apart.
-  virtual at::Tensor multiply_patches(const at::Tensor& /*x*/, int64_t /*kernel*/, int64_t /*stride*/, const at::Tensor& /*bias*/, Pointwise /*after*/,
-                                      const at::Tensor& /*residual*/) const {
-    return {};
-  }
+  // The convolution that the weight was packed for: x [batch, height, width, channels] -> after(convolution + bias + residual) [batch, height / stride, width / stride, out]
+  // (rounded up), in the type of multiply_for_product(); undefined where the weight can only multiply patches that lie apart.
+  virtual at::Tensor multiply_patches(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, Pointwise /*after*/, const at::Tensor& /*residual*/) const { return {}; }
 };
 
-// weight [out, in] (any strides), bias [out] or undefined; segment: see multiply_patches(). Null where the plain weight is as good: on another device, in another
+// weight [out, in] (any strides), bias [out] or undefined; convolution: see multiply_patches(). Null where the plain weight is as good: on another device, in another
 // type, or where this LibTorch lacks the kernel for float32. Throws std::runtime_error where it lacks that of another precision.
-std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, int64_t segment = 0);
+std::shared_ptr<const PackedWeight> pack_weight(const at::Tensor& weight, const at::Tensor& bias, Precision precision, Convolution convolution = {});
 
 // Whether panels, wide or not, multiply float32 here: the processor's choice, or ZOO_LINEAR_KERNEL's.
 bool panels_wanted();

@@ -447,6 +447,19 @@ void WidePanels::multiply(const float* x, int64_t rows, const float* bias, Point
   multiply(x, false, rows, &all, 1);
 }
 
+void WidePanels::multiply_here(const void* x, int64_t rows, float* y) const {
+  namespace d = wide_detail;
+  d::by_type(type_, [&](auto type) {
+    using Type = decltype(type);
+    const int64_t steps = in_ / Type::kInputs;
+    const d::AllRows all = {static_cast<const uint32_t*>(x), steps, nullptr, nullptr};
+    const d::Work work = {all, steps, block_, out_, static_cast<const uint8_t*>(memory_.get()), nullptr, nullptr, nullptr, Pointwise::none, {}, /*residual_first=*/false, y, false};
+    for (int64_t m = 0; m < rows; m += d::kTile.rows) {
+      for (int64_t n = 0; n < out_; n += d::kTile.columns) d::tile<Type>(work, m, std::min(d::kTile.rows, rows - m), n, std::min(d::kTile.columns, out_ - n));
+    }
+  });
+}
+
 void WidePanels::multiply_patches(const Pictures& x, const float* bias, Pointwise after, const void* residual, void* y, bool half) const {
   namespace d = wide_detail;
   d::by_type(type_, [&](auto type) {
@@ -469,6 +482,7 @@ WidePanels::WidePanels(const float*, int64_t out, int64_t in, int64_t, int64_t, 
 }
 void WidePanels::multiply(const void*, bool, int64_t, const Share*, size_t) {}
 void WidePanels::multiply(const float*, int64_t, const float*, Pointwise, const float*, float*) const {}
+void WidePanels::multiply_here(const void*, int64_t, float*) const {}
 void WidePanels::multiply_patches(const Pictures&, const float*, Pointwise, const void*, void*, bool) const {}
 bool WidePanels::takes_patches(PanelType, int64_t, int64_t) { return false; }
 }  // namespace zoo

@@ -40,6 +40,9 @@ class WidePanels {
   // As Panels::multiply.
   void multiply(const float* x, int64_t rows, const float* bias, Pointwise after, const float* residual, float* y) const;
 
+  // y [rows, out] = x W^T on the calling thread alone, for x in the type of the panels, float32 or bfloat16 (an even number of inputs).
+  void multiply_here(const void* x, int64_t rows, float* y) const;
+
   // A convolution of pictures [count, height, width, channels] with a square kernel, zeros around it (kernel / 2), and a weight [out, kernel, kernel, channels]:
   // y [count, height / stride, width / stride, out] (rounded up) = after(convolution + bias + residual). Patches are read where they lie in a copy with its zeros; a
   // patch's lines are its segments.

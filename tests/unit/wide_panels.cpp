@@ -8,6 +8,7 @@
 
 #include "models/blocks/layers.h"
 #include "models/blocks/linear.h"
+#include "models/blocks/winograd.h"
 #include "tests/catch.h"
 #include "tests/unit/panels_support.h"
 
@@ -209,5 +210,44 @@ TEST_CASE("wide panels: convolutions of pictures equal LibTorch's", "[panels]") 
   }
   CHECK_FALSE(WidePanels::takes_patches(PanelType::float32, 147, 21));  // blocks so short are not worth it
   CHECK_FALSE(WidePanels::takes_patches(PanelType::int8, 576, 192));
+}
+
+TEST_CASE("Winograd: convolutions equal LibTorch's, and a picture does not depend on its neighbours or the threads", "[panels]") {
+  if (!possible(PanelType::float32)) return;
+  at::manual_seed(8);
+  struct Shape {
+    int64_t count, height, width, channels, out;
+  };
+  for (const Shape& p : {Shape{1, 1, 1, 16, 16}, {2, 2, 2, 32, 48}, {3, 7, 5, 64, 64}, {2, 14, 14, 256, 32}, {1, 56, 56, 64, 256}, {9, 3, 8, 128, 128}}) {
+    for (const PanelType type : {PanelType::float32, PanelType::bfloat16}) {
+      if (!possible(type)) continue;
+      INFO(p.count << " x " << p.height << " x " << p.width << " x " << p.channels << " -> " << p.out << ", type " << static_cast<int>(type));
+      REQUIRE(Winograd::possible(type, p.out, p.channels));
+      const bool half = type == PanelType::bfloat16;
+      const at::ScalarType as = half ? at::kBFloat16 : at::kFloat;
+      const at::Tensor x = at::randn({p.count, p.height, p.width, p.channels}).to(as), weight = at::randn({p.out, 3, 3, p.channels}) * 0.1, bias = at::randn({p.out});
+      const at::Tensor exact = at::conv2d(x.to(at::kDouble).permute({0, 3, 1, 2}), weight.to(at::kDouble).permute({0, 3, 1, 2}), bias.to(at::kDouble), 1, 1).permute({0, 2, 3, 1});
+      const at::Tensor residual = at::randn(exact.sizes()).to(as);
+      const Winograd winograd(weight.const_data_ptr<float>(), p.out, p.channels, type);
+      const auto convolve = [&](const at::Tensor& pictures, const at::Tensor& more, Pointwise after) {
+        const at::Tensor y = at::full({pictures.size(0), p.height, p.width, p.out}, 1e9).to(as);
+        winograd.convolve({pictures.const_data_ptr(), half, pictures.size(0), p.height, p.width, p.channels, 3, 1}, bias.const_data_ptr<float>(), after, more.defined() ? more.const_data_ptr() : nullptr, y.mutable_data_ptr(), half);
+        return y;
+      };
+      // What rounding the transformed numbers and weights to 8 bits can change in sums of so many.
+      const double bound = half ? 0.01 * std::sqrt(static_cast<double>(p.channels)) : 3e-5;
+      const at::Tensor y = convolve(x, residual, Pointwise::relu);
+      CHECK(((y - at::relu(exact + residual)).abs() - exact.abs() / (half ? 256 : 1e6)).max().item<double>() < bound);
+      CHECK(((convolve(x, {}, Pointwise::silu) - at::silu(exact)).abs() - exact.abs() / (half ? 256 : 1e6)).max().item<double>() < bound);
+      CHECK(at::equal(convolve(x.narrow(0, p.count - 1, 1), residual.narrow(0, p.count - 1, 1), Pointwise::relu), y.narrow(0, p.count - 1, 1)));
+      const int threads = at::get_num_threads();
+      at::set_num_threads(threads == 1 ? 3 : 1);
+      CHECK(at::equal(convolve(x, residual, Pointwise::relu), y));
+      at::set_num_threads(threads);
+    }
+  }
+  CHECK_FALSE(Winograd::possible(PanelType::float32, 64, 40));
+  CHECK_FALSE(Winograd::possible(PanelType::float32, 512, 64));
+  CHECK_FALSE(Winograd::possible(PanelType::int8, 64, 64));
 }
 }  // namespace zoo::test::wide_panels
