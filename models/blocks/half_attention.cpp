@@ -5,7 +5,7 @@
 #include "models/blocks/wide_panels.h"
 
 #if defined(__x86_64__)
-#include "models/blocks/wide_detail.h"
+#include "models/blocks/wide_amx.h"
 
 namespace zoo {
 namespace half_attention_detail {
@@ -42,11 +42,13 @@ ZOO_AVX512 void lay_out_values(const ShortAttention& a, const uint16_t* v, const
   }
 }
 
+using Products = GroupProducts<BFloat16>;
+
 // c [rows, columns] = rows x panels.
-void multiply(const Rows& rows, int64_t count, const uint32_t* panels, int64_t steps, int64_t columns, float* c) {
+void multiply(Products& products, const Rows& rows, int64_t count, const uint32_t* panels, int64_t steps, int64_t columns, float* c) {
   for (int64_t n = 0; n < columns; n += kWidePanel) {
     const Block block = {reinterpret_cast<const uint8_t*>(panels + n * steps), steps, kNoBias, nullptr, nullptr, nullptr, 0};
-    kGroups<BFloat16>[count](rows, block, c + n, columns, /*first=*/true, /*end=*/nullptr);
+    products(rows, count, block, c + n, columns, /*first=*/true, /*end=*/nullptr);
   }
 }
 
@@ -94,23 +96,23 @@ ZOO_AVX512 void scaled_to_bfloat16(const float* x, int64_t count, float scale, u
   }
 }
 
-void attend_head(const ShortAttention& a, int64_t row, int64_t head, const Room& room) {
+void attend_head(const ShortAttention& a, int64_t row, int64_t head, const Room& room, Products& products) {
   const uint16_t* const q = part(a.q, row, head);
   const float* const mask = a.mask.data ? static_cast<const float*>(a.mask.data) + row * a.mask.batch + head * a.mask.head : nullptr;
   uint16_t* const out = static_cast<uint16_t*>(a.out) + (row * a.queries * a.heads + head) * a.width;
   lay_out_keys(a, part(a.k, row, head), room);
   lay_out_values(a, part(a.v, row, head), room);
-  in_groups(a.queries, kTile.group, [&](int64_t first, int64_t count, int64_t, int64_t) {
+  in_groups(a.queries, products.size().group, [&](int64_t first, int64_t count, int64_t, int64_t) {
     const Rows queries = {reinterpret_cast<const uint32_t*>(q + first * a.q.row), a.q.row / kPair, nullptr, nullptr};
-    multiply(queries, count, room.keys, a.width / kPair, room.padded, room.scores);
-    float shares[kTile.group];
+    multiply(products, queries, count, room.keys, a.width / kPair, room.padded, room.scores);
+    float shares[kAmxTile.group];
     for (int64_t r = 0; r < count; ++r) {
       shares[r] = softmax(room.scores + r * room.padded, mask ? mask + (first + r) * a.mask.row : nullptr, a.keys, room.padded, a.scale,
                           reinterpret_cast<uint16_t*>(room.weights + r * room.padded / kPair));
     }
     const Rows weights = {room.weights, room.padded / kPair, nullptr, nullptr};
     float* const mixed = room.scores;  // the scores are not needed any more
-    multiply(weights, count, room.values, divide_up(a.keys, kPair), a.width, mixed);
+    multiply(products, weights, count, room.values, divide_up(a.keys, kPair), a.width, mixed);
     for (int64_t r = 0; r < count; ++r) scaled_to_bfloat16(mixed + r * a.width, a.width, shares[r], out + (first + r) * a.heads * a.width);
   });
 }
@@ -124,12 +126,13 @@ bool attends_halves(const ShortAttention& a) {
 
 void attend_halves(const ShortAttention& a, int64_t first, int64_t last) {
   namespace d = half_attention_detail;
-  const int64_t padded = d::divide_up(a.keys, d::kWidePanel) * d::kWidePanel, steps = padded * a.width / d::kPair, scores = d::kTile.group * std::max(padded, a.width);
+  const int64_t padded = d::divide_up(a.keys, d::kWidePanel) * d::kWidePanel, steps = padded * a.width / d::kPair, scores = d::Products::size().group * std::max(padded, a.width);
   constexpr int64_t kLine = 16;  // steps of a cache line, on which panels begin
   std::vector<uint32_t> memory(static_cast<size_t>(2 * steps + 2 * scores + kLine));  // zeros: behind the keys nothing is written
   uint32_t* const start = reinterpret_cast<uint32_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
   const d::Room room = {padded, start, start + steps, reinterpret_cast<float*>(start + 2 * steps), start + 2 * steps + scores};
-  for (int64_t i = first; i < last; ++i) d::attend_head(a, i / a.heads, i % a.heads, room);
+  d::Products products;
+  for (int64_t i = first; i < last; ++i) d::attend_head(a, i / a.heads, i % a.heads, room, products);
 }
 
 }  // namespace zoo

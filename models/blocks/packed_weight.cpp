@@ -16,20 +16,12 @@ namespace packed_detail {
 
 using at::Tensor;
 
-bool has_amx() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("amx-bf16");
-#else
-  return false;
-#endif
-}
-
 enum class Kernel { wide_panels, panels, onednn, dynamic_int8, plain };
 
-// ZOO_LINEAR_KERNEL=wide|panels|onednn|aten, for comparisons and tests: what the wish can't give is chosen as ever.
+// ZOO_LINEAR_KERNEL=wide|avx512|panels|onednn|aten, for comparisons and tests: what the wish can't give is chosen as ever. avx512: wide panels without AMX.
 Kernel kernel_for(Precision precision) {
   static const std::string wish = std::getenv("ZOO_LINEAR_KERNEL") ? std::getenv("ZOO_LINEAR_KERNEL") : "";
-  const bool asked = !wish.empty(), narrow = asked && wish != "wide";
+  const bool narrow = !wish.empty() && wish != "wide" && wish != "avx512";
   switch (precision) {
     case Precision::int8_weights:
     case Precision::int4_weights: return Kernel::panels;
@@ -38,8 +30,7 @@ Kernel kernel_for(Precision precision) {
       return wish == "onednn" || wish == "aten" || !Panels::possible() ? Kernel::dynamic_int8 : Kernel::panels;
     }
     case Precision::bfloat16: {
-      const bool packs = onednn::can_pack();
-      if (packs && (wish == "onednn" || (!asked && has_amx()))) return Kernel::onednn;
+      if (wish == "onednn" && onednn::can_pack()) return Kernel::onednn;
       if (!narrow && WidePanels::possible(PanelType::bfloat16)) return Kernel::wide_panels;
       return Kernel::panels;
     }
@@ -269,7 +260,10 @@ std::string packed_kernel_name(Precision precision) {
   const std::string what = precision == Precision::int4_weights ? ", weights of 4 bits" : precision == Precision::int8_weights ? ", weights of 8 bits" :
                            precision == Precision::int8 ? ", 8 bits" : precision == Precision::bfloat16 ? ", bfloat16" : "";
   switch (d::kernel_for(precision)) {
-    case d::Kernel::wide_panels: return "wide panels (AVX-512)" + what;
+    case d::Kernel::wide_panels: {
+      const PanelType type = precision == Precision::bfloat16 ? PanelType::bfloat16 : precision == Precision::int8 ? PanelType::int8 : PanelType::float32;
+      return (WidePanels::by_tiles(type) ? "wide panels (AMX)" : "wide panels (AVX-512)") + what;
+    }
     case d::Kernel::panels: return "panels (AVX2)" + (precision == Precision::int8 ? ", weights of 8 bits" : what);
     case d::Kernel::onednn: return "packed oneDNN" + what;
     case d::Kernel::dynamic_int8: return "dynamic int8, per channel, weights of seven bits";

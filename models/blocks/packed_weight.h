@@ -4,10 +4,9 @@
 //   precision | processor                | kernel
 //   float32   | AVX-512                  | models/blocks/wide_panels.h
 //             | AVX2                     | models/blocks/panels.h
-//   bfloat16  | with AMX                 | oneDNN, packed; activations are rounded to bfloat16, sums are float32
-//             | with AVX512-BF16         | wide panels; the same
+//   bfloat16  | with AVX512-BF16 or AMX  | wide panels: activations are rounded to bfloat16, sums are float32
 //             | with AVX2                | panels: weights in bfloat16, all else in float32
-//   int8      | with VNNI                | wide panels: one scale an output, activations rounded row by row as they come
+//   int8      | with VNNI or AMX         | wide panels: one scale an output, activations rounded row by row as they come
 //             | with AVX2                | as int8-weights
 //   int8- and | with AVX2                | panels of codes: only the weights are rounded, activations keep 16 bits
 //   int4-weights

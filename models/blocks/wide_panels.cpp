@@ -8,7 +8,7 @@
 #include <vector>
 
 #if defined(__x86_64__)
-#include "models/blocks/wide_detail.h"
+#include "models/blocks/wide_amx.h"
 
 namespace zoo {
 namespace wide_detail {
@@ -89,13 +89,13 @@ struct Groups {
     int64_t row, count;
     const uint32_t* start;
   };
-  Span spans[kTile.rows];
+  Span spans[kMostRows];
   int64_t count = 0;
 
-  Groups(const AllRows& all, int64_t from, int64_t rows) {
+  Groups(const AllRows& all, int64_t from, int64_t rows, int64_t most) {
     for (int64_t row = from; row < from + rows;) {
       const int64_t end = all.line == 0 ? from + rows : std::min(from + rows, (row / all.line + 1) * all.line);
-      in_groups(end - row, kTile.group, [&](int64_t first, int64_t some, int64_t, int64_t) { spans[count++] = {row + first, some, all.start(row + first)}; });
+      in_groups(end - row, most, [&](int64_t first, int64_t some, int64_t, int64_t) { spans[count++] = {row + first, some, all.start(row + first)}; });
       row = end;
     }
   }
@@ -108,8 +108,9 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
   const int64_t out = w.out, padded = divide_up(out, kWidePanel) * kWidePanel, whole = columns / kWidePanel * kWidePanel;
   const auto finish = finish_by<Finish>(w.after);
   const bool simple = w.after == Pointwise::none || (w.after == Pointwise::relu && (w.residual_first || !w.residual.data));  // enough of registers
-  const Groups groups(w.rows, m, rows);
-  alignas(64) float room[kTile.rows * kTile.columns];  // sums of what is not written as it is: halves, and the last panel where it is not full
+  GroupProducts<Type> product;
+  const Groups groups(w.rows, m, rows, product.size().group);
+  alignas(64) float room[kMostRows * kTile.columns];  // sums of what is not written as it is: halves, and the last panel where it is not full
   for (int64_t k = 0; k < w.steps; k += w.block) {
     const int64_t steps = std::min(w.block, w.steps - k), later = std::min(w.block, w.steps - k - steps);
     const uint8_t* const level = w.panels + k * padded * 4;
@@ -139,7 +140,7 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
         const int64_t stride = in_room ? kTile.columns : out;
         End end;
         if (simple && full) end = {residual, w.after == Pointwise::relu ? 0.0F : -INFINITY, w.half ? static_cast<uint16_t*>(y) : nullptr, out};
-        kGroups<Type>[some](x, block, sums, stride, k == 0, later <= 0 ? &end : nullptr);
+        product(x, some, block, sums, stride, k == 0, later <= 0 ? &end : nullptr);
         if (later <= 0 && !(simple && full)) finish({sums, stride, some, count, residual, w.residual_first, y, out, w.half});
       }
     }
@@ -259,7 +260,7 @@ void multiply(std::vector<Work>& works, int64_t rows, int64_t in) {
     if (work.bias && work.out % kWidePanel != 0) work.bias = biases.emplace_back(padded_bias(work.bias, work.out)).get();
     ends.push_back((ends.empty() ? 0 : ends.back()) + divide_up(work.out, kTile.columns) * kTile.columns);
   }
-  over_tiles(rows, in, ends.back(), kTile, [&](int64_t m, int64_t some, int64_t n, int64_t columns) {
+  over_tiles(rows, in, ends.back(), GroupProducts<Type>::size(), [&](int64_t m, int64_t some, int64_t n, int64_t columns) {
     const auto which = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), n) - ends.begin());
     const Work& work = works[which];
     const int64_t first = which == 0 ? n : n - ends[which - 1];
@@ -376,6 +377,8 @@ bool WidePanels::possible(PanelType type) {
   return type == PanelType::float32 || (type == PanelType::int8 && __builtin_cpu_supports("avx512vnni"));
 }
 
+bool WidePanels::by_tiles(PanelType type) { return possible(type) && type != PanelType::float32 && wide_detail::tiles_granted(); }
+
 void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
 
 namespace wide_detail {
@@ -476,6 +479,7 @@ void WidePanels::multiply_patches(const Pictures& x, const float* bias, Pointwis
 
 namespace zoo {
 bool WidePanels::possible(PanelType) { return false; }
+bool WidePanels::by_tiles(PanelType) { return false; }
 void WidePanels::Free::operator()(void* memory) const { std::free(memory); }
 WidePanels::WidePanels(const float*, int64_t out, int64_t in, int64_t, int64_t, PanelType type, int64_t) : out_(out), in_(in), type_(type), block_(0) {
   throw std::logic_error("WidePanels need an x86-64 processor with AVX-512");

@@ -7,6 +7,9 @@
 //   int8      four (VNNI): weights of one scale an output, symmetric; rows become whole numbers from 0 to 255 as they come, each with a scale and
 //             a zero of its own, so that a row depends on no other; products and sums are exact.
 // Every output is a sum in one fixed order: a result depends neither on the number of threads nor on the other rows of a batch.
+//
+// Where the processor has AMX, bfloat16 and int8 are multiplied by its tiles, whatever the number of rows (models/blocks/wide_amx.h): the same sums in int8, sums in another
+// fixed order in bfloat16.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +23,8 @@ class WidePanels {
  public:
   // Whether this processor has the instructions; of the types of PanelType all but int4.
   static bool possible(PanelType type);
+  // Whether products of that type are AMX's tiles here and not AVX-512's registers (models/blocks/wide_amx.h).
+  static bool by_tiles(PanelType type);
   // Of int8: more would overflow sums of 32 bits.
   static constexpr int64_t kMostInputs = 65536;
 

@@ -105,12 +105,23 @@ TEST_CASE("wide panels: a row does not depend on its neighbours or the threads",
     if (!possible(type)) continue;
     const at::Tensor all = product(x, weight, bias, Pointwise::gelu, {}, type);
     for (const int64_t row : {0, 57, 199}) CHECK(at::equal(product(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}, type), all.narrow(0, row, 1)));
+    for (const int64_t rows : {2, 4, 15, 16, 17, 31, 32, 33, 120, 129}) CHECK(at::equal(product(x.narrow(0, 3, rows), weight, bias, Pointwise::gelu, {}, type), all.narrow(0, 3, rows)));
     at::set_num_threads(threads == 1 ? 2 : 1);
     CHECK(at::equal(product(x, weight, bias, Pointwise::gelu, {}, type), all));
     at::set_num_threads(threads);
   }
 }
 
+TEST_CASE("wide panels: products by tiles do not disturb LibTorch's, which may use them, too", "[panels]") {
+  if (!possible(PanelType::bfloat16)) return;
+  at::manual_seed(8);
+  const at::Tensor x = at::randn({70, 96}), weight = at::randn({64, 96}), other = at::randn({40, 256}).to(at::kBFloat16), others = at::randn({300, 256}).to(at::kBFloat16);
+  const at::Tensor ours = product(x, weight, {}, Pointwise::none, {}, PanelType::bfloat16), theirs = at::linear(other, others);
+  for (int turn = 0; turn < 3; ++turn) {
+    CHECK(at::equal(product(x, weight, {}, Pointwise::none, {}, PanelType::bfloat16), ours));
+    CHECK(at::equal(at::linear(other, others), theirs));
+  }
+}
 
 TEST_CASE("wide panels: several weights that read the same rows give what each gives alone, to the last bit", "[panels]") {
   if (!possible(PanelType::float32)) return;

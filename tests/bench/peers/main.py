@@ -39,7 +39,7 @@ class Contender:
         self.peer, self.dtype = peer, dtype
         self.name = peer if dtype == "float32" else f"{peer} {dtype}"
         if peer == "zoo":
-            command = [args.zoo, "bench", str(folder), "--serve", "--dtype", dtype, "--threads", str(args.threads)]
+            command = [args.zoo, "bench", str(folder), "--serve", "--device", "cpu", "--dtype", dtype, "--threads", str(args.threads)]
             command += ["--mode", "training"] if training else []
         else:
             command = [sys.executable, str(HERE / "contender.py"), peer, str(folder), "--dtype", dtype, "--threads", str(args.threads)]

@@ -74,8 +74,15 @@ def others(record):
     return text
 
 
+def version_of(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # a comparison may do without it
+        return None
+
+
 def write(path, records, args):
-    versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2")}
+    versions = {p: version_of(p) for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2") if version_of(p)}
     about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions}
     text = HEAD
     text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
