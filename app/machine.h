@@ -21,8 +21,8 @@ uint64_t resident_bytes();        // of this process, now
 uint64_t peak_resident_bytes();   // of this process, since its start or the last reset
 void reset_peak_resident_bytes();  // does nothing where the kernel does not allow it
 
-// Memory of up to 32 MB that is given back stays with the process for the next tensor: else the kernel clears every page of every
-// large result anew (a third of the time of a short generation). At most 256 MB are kept.
+// Memory that is given back stays with the process for the next tensor, large as it may be: else the kernel clears every page of every
+// large result anew (a third of the time of a short generation, a twentieth of Swin's batches). At most 256 MB are kept at the end of the heap.
 void keep_freed_memory();
 
 // All of it, for training: a step frees and allocates the same large tensors again, and handed back to the system each would be

@@ -58,18 +58,18 @@ ZOO_INSIDE void exponential(typename By::Floats& x) {
   x = e * reinterpret_cast<const Floats&>(bits);
 }
 
-// scores [keys] -> their softmax after scale and mask [keys], which may be null; what lies behind them, up to `padded`, a multiple of the registers', becomes 0. All -infinity: all 0.
+// scores [keys] -> numbers in the proportions of their softmax after the mask [keys], which may be null; what lies behind them, up to `padded`, a multiple of the registers', becomes 0.
+// Returns what makes their sum 1; 0 where all are -infinity.
 template <class By>
-ZOO_INSIDE void softmax_row(float* scores, const float* mask, int64_t keys, int64_t padded, float scale) {
+ZOO_INSIDE float softmax_row(float* scores, const float* mask, int64_t keys, int64_t padded) {
   using Floats = typename By::Floats;
-  for (int64_t t = 0; t < keys; t += kWide<By>) {
-    at<By>(scores + t) *= scale;
-    if (mask && t + kWide<By> <= keys) at<By>(scores + t) += at<By>(mask + t);
-    else if (mask) for (int64_t i = t; i < keys; ++i) scores[i] += mask[i];
-  }
   for (int64_t i = keys; i < padded; ++i) scores[i] = -INFINITY;
   Floats most = Floats{} - INFINITY;
-  for (int64_t t = 0; t < padded; t += kWide<By>) most = at<By>(scores + t) > most ? at<By>(scores + t) : most;
+  for (int64_t t = 0; t < padded; t += kWide<By>) {
+    if (mask && t + kWide<By> <= keys) at<By>(scores + t) += at<By>(mask + t);
+    else if (mask) for (int64_t i = t; i < keys; ++i) scores[i] += mask[i];
+    most = at<By>(scores + t) > most ? at<By>(scores + t) : most;
+  }
   float largest = -INFINITY;
   for (int64_t i = 0; i < kWide<By>; ++i) largest = most[i] > largest ? most[i] : largest;
   Floats sums = {};
@@ -80,8 +80,8 @@ ZOO_INSIDE void softmax_row(float* scores, const float* mask, int64_t keys, int6
     x = x == -INFINITY ? Floats{} : e;
     sums += x;
   }
-  const float sum = sum_of(sums), share = sum > 0 ? 1.0F / sum : 0.0F;
-  for (int64_t t = 0; t < padded; t += kWide<By>) at<By>(scores + t) *= share;
+  const float sum = sum_of(sums);
+  return sum > 0 ? 1.0F / sum : 0.0F;
 }
 
 }  // namespace zoo::lanes

@@ -103,6 +103,14 @@ struct Groups {
 
 int64_t bytes_of(bool half) { return half ? sizeof(uint16_t) : sizeof(float); }
 
+// Asks memory for a group's rows, which nobody has read yet.
+inline void ask_for(const Groups::Span& rows, int64_t offset, int64_t stride, int64_t steps) {
+  constexpr int64_t kLine = 16;  // steps of a cache line
+  for (int64_t r = 0; r < rows.count; ++r) {
+    for (int64_t i = 0; i < steps; i += kLine) __builtin_prefetch(rows.start + offset + r * stride + i, 0, 2);
+  }
+}
+
 template <class Type>
 void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
   const int64_t out = w.out, padded = divide_up(out, kWidePanel) * kWidePanel, whole = columns / kWidePanel * kWidePanel;
@@ -126,12 +134,7 @@ void tile(const Work& w, int64_t m, int64_t rows, int64_t n, int64_t columns) {
         const auto [row, some, start] = groups.spans[g];
         const Rows x = {start + offset, w.rows.stride, of(w.rows.scales, row), of(w.rows.zeros, row)};
         if (next) block.next = next + g * steps * kBytes / groups.count;
-        if (column == 0 && g + 1 < groups.count) {
-          const Groups::Span& following = groups.spans[g + 1];
-          for (int64_t r = 0; r < following.count; ++r) {
-            for (int64_t i = 0; i < steps; i += 16) __builtin_prefetch(following.start + offset + r * w.rows.stride + i, 0, 2);
-          }
-        }
+        if (n + column == 0 && g + 1 < groups.count) ask_for(groups.spans[g + 1], offset, w.rows.stride, steps);
         const int64_t place = row * out + at;
         void* const y = static_cast<uint8_t*>(w.y) + place * bytes_of(w.half);
         Numbers residual = w.residual;
