@@ -34,14 +34,19 @@ LayerNormImpl::LayerNormImpl(int64_t width, double eps)
     : weight(param("weight", {width})), bias(param("bias", {width})), eps_(eps) {}
 
 Tensor LayerNormImpl::forward(const Tensor& x) {
-  if (layers_detail::plain(x) && layers_detail::plain(weight) && x.size(-1) == weight.numel()) return rows(x, /*half=*/false);
+  if (goes_by_rows(x)) return rows(x, /*half=*/false);
   Tensor y = gpu_layer_norm(x, Tensor(), weight, bias, eps_, nullptr);
   if (!y.defined()) y = trained_layer_norm(x, weight, bias, eps_);
   return y.defined() ? y : at::layer_norm(x, weight.sizes(), weight, bias, eps_);
 }
 
+// Not in training, where a forward that is to be computed again runs without gradients, too, and must give the same to the last bit.
+bool LayerNormImpl::goes_by_rows(const Tensor& x) const {
+  return !is_training() && layers_detail::plain(x) && layers_detail::plain(weight) && x.size(-1) == weight.numel();
+}
+
 Tensor LayerNormImpl::rows(const Tensor& x, bool half, const Tensor& order) {
-  if (!layers_detail::plain(x) || !layers_detail::plain(weight) || x.size(-1) != weight.numel()) return order.defined() ? forward(x).index_select(1, order) : forward(x);
+  if (!goes_by_rows(x)) return order.defined() ? forward(x).index_select(1, order) : forward(x);
   std::vector<int64_t> shape = x.sizes().vec();
   NormRows work = {x.const_data_ptr<float>(), weight.const_data_ptr<float>(), bias.const_data_ptr<float>(), nullptr, half, x.size(-1), static_cast<float>(eps_)};
   if (order.defined()) {

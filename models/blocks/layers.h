@@ -18,6 +18,7 @@ class LayerNormImpl : public Module {
   double eps() const { return eps_; }
 
  private:
+  bool goes_by_rows(const Tensor& x) const;
   double eps_;
 };
 ZOO_MODULE(LayerNorm);

@@ -37,6 +37,7 @@ TEST_CASE("layer norms of rows: in their places and in an order, float32 and bfl
   for (const int64_t width : {1, 5, 16, 33, 64, 96, 777, 1536}) {
     INFO("width " << width);
     LayerNorm norm(width, 1e-5);
+    norm->eval();
     norm->weight.normal_();
     norm->bias.normal_();
     at::Tensor x = at::randn({3, 7, width}) * 3 + 100;  // squares of what lies so far from 0 would lose the variance
