@@ -182,7 +182,9 @@ Tensor TiedLinearImpl::forward(const Tensor& x) {
 }
 
 Tensor normed_for_product(LayerNorm& norm, const Tensor& x, const LinearLayer& reader, const Tensor& order) {
-  return norm->rows(x, !Trace::active() && reader.takes_half(), order);
+  if (!Trace::active()) return norm->rows(x, reader.takes_half(), order);
+  const Tensor y = norm(x);  // which the trace sees
+  return order.defined() ? y.index_select(1, order) : y;
 }
 
 Pointwise pointwise_of(const std::string& activation) {
