@@ -16,7 +16,6 @@
 namespace zoo {
 namespace panels_detail {
 
-
 // ---- weights of two types ----
 
 ZOO_INLINE V load(const uint16_t* p) {  // bfloat16: the upper half of a float32
