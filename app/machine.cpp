@@ -127,6 +127,7 @@ void keep_freed_memory() {
 }
 
 void keep_all_freed_memory() {
+  keep_freed_memory();  // a program that embeds this may not have
 #ifdef __GLIBC__
   mallopt(M_TRIM_THRESHOLD, -1);
   mallopt(M_TOP_PAD, 64 << 20);

@@ -92,24 +92,11 @@ inline void fill_up(const Rows& x, int64_t count, const Block& b, int64_t from, 
 // What group() does to sums in registers after the last block.
 template <class Type>
 ZOO_AVX512 inline void finish_group(const Rows& x, int64_t count, const Block& b, float* c, int64_t c_stride, const End& end) {
-  const __m512 least = _mm512_set1_ps(end.least);
   for (int64_t r = 0; r < count; ++r) {
-    __m512 both[2];
-    for (int64_t p = 0; p < 2; ++p) {
-      __m512& y = both[p];
-      y = _mm512_loadu_ps(c + r * c_stride + p * 16);
-      if (Type::kWhole) {
-        y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + p * 16));
-        y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[r]), _mm512_loadu_ps(b.sums + p * 16), y);
-        y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
-      }
-      if (end.residual.data) y = _mm512_add_ps(y, sixteen(end.residual, r, p * 16));
-      y = y < least ? least : y;  // no number stays none
-      if (!end.half) _mm512_storeu_ps(c + r * c_stride + p * 16, y);
-    }
-    if (!end.half) continue;
-    const __m512bh rounded = _mm512_cvtne2ps_pbh(both[1], both[0]);
-    std::memcpy(end.half + r * end.half_stride, &rounded, sizeof rounded);
+    __m512 low = _mm512_loadu_ps(c + r * c_stride), high = _mm512_loadu_ps(c + r * c_stride + 16);
+    finish_sums<Type>(low, x, r, b, 0, end);
+    finish_sums<Type>(high, x, r, b, 16, end);
+    store_results(low, high, r, c, c_stride, end);
   }
 }
 

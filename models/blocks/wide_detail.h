@@ -77,6 +77,30 @@ ZOO_INLINE512 __m512 sixteen(const Numbers& n, int64_t row, int64_t i, __mmask16
   return _mm512_castsi512_ps(_mm512_slli_epi32(widened(static_cast<const uint16_t*>(n.data) + at, inside), 16));
 }
 
+// Sixteen of a row's sums after the last block, from output i of the panel on, to what they stand for and then what `end` says.
+template <class Type>
+ZOO_INLINE512 void finish_sums(__m512& y, const Rows& x, int64_t row, const Block& b, int64_t i, const End& end) {
+  if (Type::kWhole) {
+    y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + i));
+    y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[row]), _mm512_loadu_ps(b.sums + i), y);
+    y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[row]), _mm512_loadu_ps(b.bias + i));
+  }
+  if (end.residual.data) y = _mm512_add_ps(y, sixteen(end.residual, row, i));
+  const __m512 least = _mm512_set1_ps(end.least);
+  y = y < least ? least : y;  // no number stays none
+}
+
+// A row's results to where they go.
+ZOO_INLINE512 void store_results(__m512 low, __m512 high, int64_t row, float* c, int64_t c_stride, const End& end) {
+  if (end.half) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+    std::memcpy(end.half + row * end.half_stride, &both, sizeof both);
+  } else {
+    _mm512_storeu_ps(c + row * c_stride, low);
+    _mm512_storeu_ps(c + row * c_stride + 16, high);
+  }
+}
+
 // c [R, 32] += rows x weight, or, in the first block, = bias + that; int8's whole sums become what they stand for after the last, plus the bias. `end`: of the last block, else null.
 template <class Type, int R>
 ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, float* c, int64_t c_stride, bool first, const End* end) {
@@ -113,31 +137,13 @@ ZOO_AVX512 __attribute__((noinline)) void group(const Rows& x, const Block& b, f
     }
     return;
   }
-  const __m512 least = _mm512_set1_ps(end->least);
 #pragma GCC unroll 2
   for (int p = 0; p < 2; ++p) {
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      __m512& y = sum[r][p];
-      if (Type::kWhole) {
-        y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_castps_si512(y)), _mm512_loadu_ps(b.scales + p * 16));
-        y = _mm512_fnmadd_ps(_mm512_set1_ps(x.zeros[r]), _mm512_loadu_ps(b.sums + p * 16), y);
-        y = _mm512_fmadd_ps(y, _mm512_set1_ps(x.scales[r]), _mm512_loadu_ps(b.bias + p * 16));
-      }
-      if (end->residual.data) y = _mm512_add_ps(y, sixteen(end->residual, r, p * 16));
-      y = y < least ? least : y;  // no number stays none
-    }
+    for (int r = 0; r < R; ++r) finish_sums<Type>(sum[r][p], x, r, b, p * 16, *end);
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    if (end->half) {
-      const __m512bh both = _mm512_cvtne2ps_pbh(sum[r][1], sum[r][0]);
-      std::memcpy(end->half + r * end->half_stride, &both, sizeof both);
-    } else {
-      _mm512_storeu_ps(c + r * c_stride, sum[r][0]);
-      _mm512_storeu_ps(c + r * c_stride + 16, sum[r][1]);
-    }
-  }
+  for (int r = 0; r < R; ++r) store_results(sum[r][0], sum[r][1], r, c, c_stride, *end);
 }
 
 template <class Type>

@@ -179,7 +179,7 @@ ZOO_AVX512 void to_codes(const float* x, int64_t count, uint8_t* to, float* scal
 ZOO_AVX512 void from_bfloat16(const uint16_t* x, int64_t count, float* to) {
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 inside = up_to(count - i);
-    _mm512_mask_storeu_epi32(to + i, inside, _mm512_slli_epi32(_mm512_maskz_cvtepu16_epi32(inside, _mm256_maskz_loadu_epi16(inside, x + i)), 16));
+    _mm512_mask_storeu_ps(to + i, inside, sixteen({x, 0, true}, 0, i, inside));
   }
 }
 
@@ -388,9 +388,10 @@ namespace wide_detail {
 
 int64_t inputs_of_step(PanelType type) { return type == PanelType::float32 ? Float32::kInputs : type == PanelType::bfloat16 ? BFloat16::kInputs : Int8::kInputs; }
 
-// The longest block of which a segment has a whole number; 0: none that is worth it.
-int64_t block_for(int64_t segment_steps) {
+// Steps of a block: the most of which a segment has a whole number, where rows do not lie together; 0: none that is worth it.
+int64_t block_for(int64_t steps, int64_t segment_steps) {
   constexpr int64_t kLeast = 48;
+  if (segment_steps == steps) return kSteps;
   for (int64_t parts = divide_up(segment_steps, kSteps); segment_steps / parts >= kLeast; ++parts) {
     if (segment_steps % parts == 0) return segment_steps / parts;
   }
@@ -401,7 +402,7 @@ int64_t block_for(int64_t segment_steps) {
 
 bool WidePanels::takes_patches(PanelType type, int64_t in, int64_t segment) {
   const int64_t together = wide_detail::inputs_of_step(type);
-  return type != PanelType::int8 && segment % together == 0 && (segment == in || wide_detail::block_for(segment / together) > 0);  // codes would need one scale for a whole picture
+  return type != PanelType::int8 && segment % together == 0 && wide_detail::block_for(wide_detail::divide_up(in, together), segment / together) > 0;  // codes would need one scale for a whole picture
 }
 
 WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, PanelType type, int64_t segment) : out_(out), in_(in), type_(type) {
@@ -409,8 +410,9 @@ WidePanels::WidePanels(const float* weight, int64_t out, int64_t in, int64_t out
   if (!possible(type) || (type == PanelType::int8 && in > kMostInputs)) throw std::logic_error("WidePanels: not for this type on this processor");
   const d::Weight w = {weight, out, in, out_stride, in_stride};
   const int64_t together = d::inputs_of_step(type), padded = d::divide_up(out, d::kWidePanel) * d::kWidePanel;
-  block_ = segment == 0 || segment == in ? d::kSteps : d::block_for(segment / together);
-  memory_.reset(d::allocate(static_cast<size_t>(padded * d::divide_up(in, together) * 4)));
+  const int64_t steps = d::divide_up(in, together);
+  block_ = d::block_for(steps, segment == 0 ? steps : segment / together);
+  memory_.reset(d::allocate(static_cast<size_t>(padded * steps * 4)));
   if (type == PanelType::float32) d::lay_out_floats(w, block_, memory_.get());
   if (type == PanelType::bfloat16) d::lay_out_steps<d::BFloat16>(w, block_, memory_.get(), [](int64_t, const float* values, int64_t count, uint32_t* to) { d::to_bfloat16(values, count, reinterpret_cast<uint16_t*>(to)); });
   if (type != PanelType::int8) return;

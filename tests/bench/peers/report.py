@@ -82,7 +82,7 @@ def version_of(package):
 
 
 def write(path, records, args):
-    versions = {p: version_of(p) for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2") if version_of(p)}
+    versions = {p: version for p in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2") if (version := version_of(p))}
     about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions}
     text = HEAD
     text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
