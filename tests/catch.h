@@ -8,3 +8,11 @@ using Catch::Matchers::ContainsSubstring;
 #include <catch2/catch.hpp>
 inline auto ContainsSubstring(const std::string& part) { return Catch::Matchers::Contains(part); }
 #endif
+
+// Leaves a test, and says so, where the machine or the build lacks something.
+#define NEEDS(condition, what)          \
+  do {                                  \
+    if (condition) break;               \
+    WARN("SKIPPED: needs " what);       \
+    return;                             \
+  } while (false)

@@ -43,7 +43,7 @@ double loss(const Scratch& scratch, const std::string& arguments) {
 }
 
 TEST_CASE("an adapter is trained, evaluated, run, told and folded in", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch);
   REQUIRE(zoo_program(train(scratch, "cct:tiny", "--epochs 1", "base")).code == 0);
@@ -79,7 +79,7 @@ TEST_CASE("an adapter is trained, evaluated, run, told and folded in", "[cli]") 
 }
 
 TEST_CASE("remembered figures are of the adapters too", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch);
   REQUIRE(zoo_program(train(scratch, "cct:tiny", "--epochs 1", "base")).code == 0);
@@ -97,7 +97,7 @@ TEST_CASE("remembered figures are of the adapters too", "[cli]") {
 }
 
 TEST_CASE("a training of an adapter goes on where it stopped", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch);
   REQUIRE(zoo_program(train(scratch, "cct:tiny", "--epochs 1", "base")).code == 0);

@@ -51,7 +51,7 @@ double largest_difference(const fs::path& a, const fs::path& b) {
 }
 
 TEST_CASE("two processes with batch b equal one with batch 2b", "[cli][distributed]") {
-  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  NEEDS(zoo::data::image_files_supported() && zoo::app::distributed_available(), "a build with OpenCV and c10d");
   const Scratch scratch;
   write_pictures(scratch);
   const Outcome one = zoo_program(command(scratch, "one", 8));
@@ -72,7 +72,7 @@ TEST_CASE("two processes with batch b equal one with batch 2b", "[cli][distribut
 }
 
 TEST_CASE("batch norms in two processes: each normalises its share, the first one's statistics are saved", "[cli][distributed]") {
-  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  NEEDS(zoo::data::image_files_supported() && zoo::app::distributed_available(), "a build with OpenCV and c10d");
   const Scratch scratch;
   write_pictures(scratch);
   const auto folder = "'" + (scratch / "two").string() + "'", set = "'" + (scratch / "set").string() + "'";
@@ -93,7 +93,7 @@ TEST_CASE("batch norms in two processes: each normalises its share, the first on
 }
 
 TEST_CASE("a killed process stops the training, which goes on afterwards to the same weights", "[cli][distributed]") {
-  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  NEEDS(zoo::data::image_files_supported() && zoo::app::distributed_available(), "a build with OpenCV and c10d");
   const Scratch scratch;
   write_pictures(scratch);
   const std::string how = "--processes 2 --set epochs=40 --set checkpoint.every_steps=3";
@@ -118,7 +118,7 @@ TEST_CASE("a killed process stops the training, which goes on afterwards to the 
 }
 
 TEST_CASE("seeds in two processes each: killed in the second, they go on to the same weights without the recipe", "[cli][distributed]") {
-  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  NEEDS(zoo::data::image_files_supported() && zoo::app::distributed_available(), "a build with OpenCV and c10d");
   const Scratch scratch;
   write_pictures(scratch);
   const std::string how = "--processes 2 --seeds 1,2 --set epochs=20 --set checkpoint.every_steps=3";
@@ -165,7 +165,7 @@ std::string variables(std::string pattern, int rank) {
 }
 
 TEST_CASE("two processes under the variables of each launcher train as those of --processes", "[cli][distributed]") {
-  if (!zoo::data::image_files_supported() || !zoo::app::distributed_available()) return;
+  NEEDS(zoo::data::image_files_supported() && zoo::app::distributed_available(), "a build with OpenCV and c10d");
   const Scratch scratch;
   write_pictures(scratch);
   REQUIRE(zoo_program(command(scratch, "own", 4, "--processes 2 --set epochs=1"), "env OMP_NUM_THREADS=1").code == 0);

@@ -66,7 +66,7 @@ bool has_unfinished_save(const fs::path& folder) {
 }
 
 TEST_CASE("fifty kills change nothing of the weights", "[cli][kill]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch);
   std::string recipe = kRecipe;

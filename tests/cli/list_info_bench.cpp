@@ -131,8 +131,8 @@ TEST_CASE("bench: a grid in every format", "[cli]") {
     CHECK(result.at("peak_bytes").get<uint64_t>() > 0);
   }
   CHECK(document.at("environment").at("threads").get<int>() >= 1);
-  CHECK(has(zoo_program("bench vit:tiny --repeat 1 --warmup 0 --markdown").out, "| vit:tiny | cpu | float32 |"));
-  CHECK(has(zoo_program("bench vit:tiny --repeat 1 --warmup 0 --csv --mode training").out, "vit:tiny,cpu,float32,1,32,"));
+  CHECK(has(zoo_program("bench vit:tiny --device cpu --repeat 1 --warmup 0 --markdown").out, "| vit:tiny | cpu | float32 |"));
+  CHECK(has(zoo_program("bench vit:tiny --device cpu --repeat 1 --warmup 0 --csv --mode training").out, "vit:tiny,cpu,float32,1,32,"));
   const auto any_size = zoo_program("bench resnet:tiny --size 24,40 --repeat 1 --warmup 0 --json").json().at("results");
   CHECK(any_size.at(0).at("size") == 24);
   CHECK(any_size.at(1).at("size") == 40);

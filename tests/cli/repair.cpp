@@ -51,7 +51,7 @@ TEST_CASE("zoo run --task repair writes, joins and tries patches", "[cli][repair
   CHECK(twice.at("hunks")[0].at("candidates")[0].at("patch") == "");
   CHECK(twice.at("hunks")[0].at("candidates")[0].at("exact_match") == true);
   CHECK(nlohmann::json::parse(file_text(shop.path() / "repaired.json")) == outcome.json());
-  if (!python) return;
+  NEEDS(python, "Python");
   CHECK(document.at("figures").at("tried") == 2);
   CHECK(document.at("figures").at("plausible") == 1);
   CHECK(twice.at("repaired") == "def double(n):\n    return 2 * n\n");

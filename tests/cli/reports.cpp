@@ -38,7 +38,7 @@ Outcome train(const Scratch& scratch, const std::string& more) {
 }
 
 TEST_CASE("seeds are trained, summed up, resumed and compared", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch, "set", 1);
   const Outcome seeds = train(scratch, "--lr 1e-3 --seeds 1-2 --json --out " + quoted(scratch / "seeds"));
@@ -97,7 +97,7 @@ TEST_CASE("seeds are trained, summed up, resumed and compared", "[cli]") {
 }
 
 TEST_CASE("several networks on several data sets: a table, a cache, errors of their own", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch, "set", 1);
   write_pictures(scratch, "second", 2);

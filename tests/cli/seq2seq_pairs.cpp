@@ -156,7 +156,7 @@ TEST_CASE("a small T5 learns to reverse three words", "[cli][seq2seq]") {
 }
 
 TEST_CASE("two processes evaluate and write the same texts as one", "[cli][seq2seq][distributed]") {
-  if (!zoo::app::distributed_available()) return;
+  NEEDS(zoo::app::distributed_available(), "a build with c10d");
   const Fresh fresh;
   const std::string on_cpu = " --device cpu ";  // two processes would need two GPUs
   std::mt19937 random(12);

@@ -10,7 +10,7 @@
 
 #include "models/registry.h"
 #include "tests/catch.h"
-#include "tests/removal.h"
+#include "tests/cli/program.h"
 #include "weights/fill.h"
 #include "weights/safetensors.h"
 
@@ -18,19 +18,8 @@ namespace cli_text_tasks_tests {
 namespace fs = std::filesystem;
 using zoo::Json;
 
-struct Outcome {
-  int code;
-  std::string out;  // standard output and, after it, standard error
-};
-
-Outcome zoo_says(const std::string& arguments) {
-  FILE* pipe = ::popen(("'" ZOO_PROGRAM "' " + arguments + " 2>&1").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string out;
-  for (int c; (c = std::fgetc(pipe)) != EOF;) out.push_back(static_cast<char>(c));
-  const int status = ::pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out};
-}
+using zoo::test::file_text;
+using zoo::test::zoo_program;
 
 struct Checkpoint {
   fs::path path = fs::temp_directory_path() / ("zoo_cli_text_" + std::to_string(::getpid()));
@@ -63,10 +52,10 @@ struct Checkpoint {
 TEST_CASE("the program classifies texts", "[cli]") {
   const Checkpoint checkpoint;
   const auto one =
-      zoo_says("run " + checkpoint.net() + " --input 'a terrible movie !' --json --log-level error");
+      zoo_program("run " + checkpoint.net() + " --input 'a terrible movie !' --json --log-level error");
   REQUIRE(one.code == 0);
-  CHECK(Json::parse(one.out).at("predictions")[0].at("label") == "neutral");
-  const auto table = zoo_says("run " + checkpoint.net() + " " + checkpoint.file("good.tsv") + " --out " +
+  CHECK(one.json().at("predictions")[0].at("label") == "neutral");
+  const auto table = zoo_program("run " + checkpoint.net() + " " + checkpoint.file("good.tsv") + " --out " +
                               checkpoint.file("out.csv") + " --log-level error");
   REQUIRE(table.code == 0);
   std::ifstream written(checkpoint.path / "out.csv");
@@ -75,23 +64,23 @@ TEST_CASE("the program classifies texts", "[cli]") {
   CHECK(
       header ==
       "source,text,label,probability,probability of negative,probability of neutral,probability of positive");
-  const auto again = zoo_says("run " + checkpoint.net() + " " + checkpoint.file("good.tsv") + " --out " +
+  const auto again = zoo_program("run " + checkpoint.net() + " " + checkpoint.file("good.tsv") + " --out " +
                               checkpoint.file("out.csv"));
   CHECK(again.code == 2);
-  CHECK_THAT(again.out, ContainsSubstring("--overwrite"));
+  CHECK_THAT(again.err, ContainsSubstring("--overwrite"));
 }
 
 TEST_CASE("the program evaluates text classification and names wrong labels", "[cli]") {
   const Checkpoint checkpoint;
-  const auto good = zoo_says("eval " + checkpoint.net() + " --data " + checkpoint.file("good.tsv") +
-                             " --json --log-level error 2>/dev/null");
+  const auto good = zoo_program("eval " + checkpoint.net() + " --data " + checkpoint.file("good.tsv") +
+                             " --json --log-level error");
   REQUIRE(good.code == 0);
-  const Json document = Json::parse(good.out.substr(good.out.find("{")));
+  const Json document = good.json();
   CHECK(document.at("samples") == 2);
   CHECK(document.at("metrics").at("accuracy").is_number());
-  const auto unknown = zoo_says("eval " + checkpoint.net() + " --data " + checkpoint.file("unknown.tsv"));
+  const auto unknown = zoo_program("eval " + checkpoint.net() + " --data " + checkpoint.file("unknown.tsv"));
   CHECK(unknown.code == 2);
-  CHECK_THAT(unknown.out, ContainsSubstring("unknown label 'negativ'") && ContainsSubstring("negative"));
+  CHECK_THAT(unknown.err, ContainsSubstring("unknown label 'negativ'") && ContainsSubstring("negative"));
 }
 
 TEST_CASE("training into other classes asks for --reinit-head", "[cli]") {
@@ -100,22 +89,17 @@ TEST_CASE("training into other classes asks for --reinit-head", "[cli]") {
   const std::string command = "train --model " + checkpoint.net() + " --task text_classification --data " +
                               checkpoint.file("train.tsv") + " --epochs 1 --out " +
                               checkpoint.file("trained");
-  const auto refused = zoo_says(command);
+  const auto refused = zoo_program(command);
   CHECK(refused.code == 2);
-  CHECK_THAT(refused.out, ContainsSubstring("--reinit-head"));
+  CHECK_THAT(refused.err, ContainsSubstring("--reinit-head"));
   CHECK_FALSE(fs::exists(checkpoint.path / "trained"));
-  REQUIRE(zoo_says(command + " --reinit-head").code == 0);
+  REQUIRE(zoo_program(command + " --reinit-head").code == 0);
   const Json config = Json::parse(std::ifstream(checkpoint.path / "trained/config.json"));
   CHECK(config.at("id2label") == Json{{"0", "bad"}, {"1", "good"}});
   const auto used =
-      zoo_says("run " + checkpoint.file("trained") + " --input 'bad movie' --json --log-level error");
+      zoo_program("run " + checkpoint.file("trained") + " --input 'bad movie' --json --log-level error");
   REQUIRE(used.code == 0);
-  CHECK(Json::parse(used.out).at("predictions")[0].at("probabilities").size() == 2);
-}
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  CHECK(used.json().at("predictions")[0].at("probabilities").size() == 2);
 }
 
 TEST_CASE("texts that stay in their file teach the same weights, whatever the workers, and resume", "[cli][streamed]") {
@@ -127,20 +111,20 @@ TEST_CASE("texts that stay in their file teach the same weights, whatever the wo
   const std::string how = "train --model " + checkpoint.net() + " --task text_classification --data " + checkpoint.file("train.csv") +
                           " --epochs 3 --batch-size 4 --validation-share 0.2 --json --log-level error ";
   const auto out = [&](const std::string& name) { return "--out " + checkpoint.file(name) + " "; };
-  REQUIRE(zoo_says(how + out("held")).code == 0);
+  REQUIRE(zoo_program(how + out("held")).code == 0);
   const std::string left = how + "--set options.stream_above_mb=0 ";
-  const auto streamed = zoo_says(left + "--workers 3 " + out("left"));
-  INFO(streamed.out);
+  const auto streamed = zoo_program(left + "--workers 3 " + out("left"));
+  INFO(streamed.err);
   REQUIRE(streamed.code == 0);
-  const std::string weights = bytes_of(checkpoint.path / "held/model.safetensors");
-  CHECK(bytes_of(checkpoint.path / "left/model.safetensors") == weights);
-  CHECK(Json::parse(bytes_of(checkpoint.path / "left/results.json")).at("metrics") == Json::parse(bytes_of(checkpoint.path / "held/results.json")).at("metrics"));
+  const std::string weights = file_text(checkpoint.path / "held/model.safetensors");
+  CHECK(file_text(checkpoint.path / "left/model.safetensors") == weights);
+  CHECK(Json::parse(file_text(checkpoint.path / "left/results.json")).at("metrics") == Json::parse(file_text(checkpoint.path / "held/results.json")).at("metrics"));
   // Ended by its clock's checkpoint after the first epoch, then gone on with.
-  const std::string killed = "sh -c '" ZOO_PROGRAM " \"$@\" & p=$!; while ! ls " + (checkpoint.path / "cut/checkpoints").string() +
+  const std::string killed = "unset ZOO_DATA ZOO_MODEL; sh -c '" ZOO_PROGRAM " \"$@\" & p=$!; while ! ls " + (checkpoint.path / "cut/checkpoints").string() +
                              "/step-* >/dev/null 2>&1 && kill -0 $p 2>/dev/null; do sleep 0.01; done; kill -9 $p' sh ";
   CHECK(std::system((killed + left + "--set checkpoint.every_steps=2 " + out("cut") + " >/dev/null 2>&1").c_str()) >= 0);
-  REQUIRE(zoo_says("train --resume " + checkpoint.file("cut")).code == 0);
-  CHECK(bytes_of(checkpoint.path / "cut/model.safetensors") == weights);
+  REQUIRE(zoo_program("train --resume " + checkpoint.file("cut")).code == 0);
+  CHECK(file_text(checkpoint.path / "cut/model.safetensors") == weights);
 }
 
 // The most memory that a command had resident, in MB.

@@ -33,7 +33,7 @@ void write_set(const Scratch& scratch, const std::string& name = "set") {
 }
 
 TEST_CASE("train by flags, then eval and run the folder", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_set(scratch);
   const auto set = quoted(scratch / "set"), out = quoted(scratch / "out");
@@ -65,7 +65,7 @@ TEST_CASE("train by flags, then eval and run the folder", "[cli]") {
 }
 
 TEST_CASE("batch norms: statistics are saved, move where the weights are frozen, and are not averaged", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_set(scratch);
   const std::string command = "train --model resnet:tiny --task image_classification --data " + quoted(scratch / "set") +
@@ -118,7 +118,7 @@ TEST_CASE("mistakes before training: message, code 2, nothing written", "[cli]")
 }
 
 TEST_CASE("files that are no pictures are named", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_set(scratch);
   scratch.write("set/test/above/0.png", "a text");
@@ -134,7 +134,7 @@ TEST_CASE("files that are no pictures are named", "[cli]") {
 }
 
 TEST_CASE("Ctrl-C saves, says how to go on, and exits with 1", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_set(scratch);
   const std::string out = quoted(scratch / "out");
@@ -155,7 +155,7 @@ TEST_CASE("Ctrl-C saves, says how to go on, and exits with 1", "[cli]") {
 }
 
 TEST_CASE("a checkpoint that finds no room leaves the one before it whole, from which the run goes on", "[cli]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_set(scratch);
   const std::string how = "train --model cct:tiny --task image_classification --data " + quoted(scratch / "set") + " --epochs 3 --batch-size 8 --seed 4 "

@@ -152,7 +152,7 @@ TEST_CASE("on a CPU bfloat16 and int8 are precisions of the products", "[bundle]
   CHECK(int8 > 1e-5);
   CHECK(int8 < 0.1);
   CHECK(off("fp32") == 0.0);
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   const double eight = off("int8-weights"), four = off("int4-weights");
   CHECK(eight > 1e-5);
   CHECK(eight < 0.05);

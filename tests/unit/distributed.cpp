@@ -131,26 +131,26 @@ std::vector<int> run_ranks(const std::string& part, int size = 2) {
 }
 
 TEST_CASE("two processes: collectives, gradients, shards, evaluation", "[distributed]") {
-  if (!distributed_available()) return;
+  NEEDS(distributed_available(), "a build with c10d");
   const std::string part = GENERATE(as<std::string>(), "collectives", "gradients", "shards", "evaluation");
   INFO(part);
   CHECK(run_ranks(part) == std::vector<int>{0, 0});
 }
 
 TEST_CASE("three processes share uneven work", "[distributed]") {
-  if (!distributed_available()) return;
+  NEEDS(distributed_available(), "a build with c10d");
   CHECK(run_ranks("evaluation", 3) == std::vector<int>{0, 0, 0});
 }
 
 TEST_CASE("a dead process is noticed and named", "[distributed]") {
-  if (!distributed_available()) return;
+  NEEDS(distributed_available(), "a build with c10d");
   const auto start = std::chrono::steady_clock::now();
   CHECK(run_ranks("death") == std::vector<int>{0, 128 + SIGKILL});
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
 }
 
 TEST_CASE("the error of one process is told by the other", "[distributed]") {
-  if (!distributed_available()) return;
+  NEEDS(distributed_available(), "a build with c10d");
   CHECK(run_ranks("error") == std::vector<int>{0, 0});
 }
 

@@ -67,10 +67,7 @@ TEST_CASE("steps on a fixed state equal those on a growing one", "[engine]") {
 
 // The first call begins plainly, the second records its beginning, the third plays it; other lengths come between.
 TEST_CASE("texts begun and written from recordings are those of plain decoding", "[engine]") {
-  if (torch::cuda::device_count() == 0 || !zoo::app::CudaGraph::built_in()) {
-    WARN("SKIPPED: needs a GPU and a build with CUDA's headers");
-    return;
-  }
+  NEEDS(torch::cuda::is_available() && zoo::app::CudaGraph::built_in(), "a GPU and a build with CUDA's headers");
   for (const auto& one : zoo::test::tiny_cases()) {
     const auto model = one.entry.make(one.config);
     auto* network = dynamic_cast<zoo::IncrementalDecoder*>(model.get());

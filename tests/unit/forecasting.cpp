@@ -288,8 +288,7 @@ std::pair<double, double> last_value_figures(const std::filesystem::path& file, 
 
 TEST_CASE("golden figures: repeat the last value", "[forecasting]") {
   const auto folder = zoo::test::data_folder();
-  if (!folder) WARN("skipped: no folder of real data");
-  if (!folder) return;
+  NEEDS(folder, "../shared/data (or $ZOO_DATA)");
   struct Row {
     const char *file, *rule;
     int64_t horizon, drop_last;

@@ -95,7 +95,7 @@ at::Tensor colours() {  // red, green / blue, white
 }
 
 TEST_CASE("pictures survive writing and reading, in colour and grey", "[data][image]") {
-  if (!image_files_supported()) return;
+  NEEDS(image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   const auto file = scratch.write("colours.png", encode_png(colours()));
   CHECK(at::equal(read_image(file, 3), colours()));
@@ -107,7 +107,7 @@ TEST_CASE("pictures survive writing and reading, in colour and grey", "[data][im
 }
 
 TEST_CASE("what is no picture is refused with its name", "[data][image]") {
-  if (!image_files_supported()) return;
+  NEEDS(image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   const auto refused = [&](const std::string& name, const std::string& bytes) {
     const auto file = scratch.write(name, bytes);

@@ -21,7 +21,7 @@ at::Tensor through_panels(const at::Tensor& x, const at::Tensor& weight, const a
 }  // namespace
 
 TEST_CASE("panels: every number of rows and odd shapes", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   at::manual_seed(1);
   for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {2, 384}, {15, 385}, {16, 7}, {64, 768}, {70, 800}, {129, 1000}}) {
     const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
@@ -53,7 +53,7 @@ at::Tensor rounded_in_groups(const at::Tensor& weight, int64_t most, int64_t gro
 }
 
 TEST_CASE("panels: codes are exact sums of rounded weights, and activations lose a 16-bit rounding", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   at::manual_seed(2);
   for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {15, 385}, {16, 7}, {64, 768}, {70, 802}, {129, 1001}}) {
     const at::Tensor weight = at::randn({out, in}), bias = at::randn({out});
@@ -71,7 +71,7 @@ TEST_CASE("panels: codes are exact sums of rounded weights, and activations lose
 }
 
 TEST_CASE("panels: codes at their limits neither overflow nor hide what is no number", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   for (const auto type : {PanelType::int8, PanelType::int4}) {
     const at::Tensor ones = at::ones({3, 1536}), weight = at::ones({20, 1536});  // every code and every activation the largest
     CHECK(largest_difference(through_panels(ones, weight, {}, Pointwise::none, {}, type), at::full({3, 20}, 1536.0)) < 1e-2);
@@ -91,7 +91,7 @@ TEST_CASE("panels: codes at their limits neither overflow nor hide what is no nu
 }
 
 TEST_CASE("panels: activations to a millionth over their whole range", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   const at::Tensor x = at::linspace(-12, 12, 24001).unsqueeze(1), one = at::ones({1, 1}), wide = at::ones({16, 1});
   for (const std::string name : {"relu", "gelu", "gelu_new", "quick_gelu", "silu", "tanh"}) {
     INFO(name);
@@ -102,7 +102,7 @@ TEST_CASE("panels: activations to a millionth over their whole range", "[panels]
 }
 
 TEST_CASE("panels: what is not a number or infinite stays so", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   const at::Tensor x = at::tensor({NAN, INFINITY, 1.0F}).unsqueeze(1), weight = at::ones({16, 1});
   for (const auto after : {Pointwise::none, Pointwise::relu, Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::silu}) {
     const at::Tensor y = through_panels(x, weight, {}, after, {});
@@ -113,7 +113,7 @@ TEST_CASE("panels: what is not a number or infinite stays so", "[panels]") {
 }
 
 TEST_CASE("panels: a row does not depend on its neighbours or the threads", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   const at::Tensor x = at::randn({200, 900}), weight = at::randn({300, 900}), bias = at::randn({300});
   const at::Tensor all = through_panels(x, weight, bias, Pointwise::gelu, {});
   for (const int64_t row : {0, 57, 199}) CHECK(at::equal(through_panels(x.narrow(0, row, 1), weight, bias, Pointwise::gelu, {}), all.narrow(0, row, 1)));
@@ -149,7 +149,7 @@ TEST_CASE("packed layers give what plain ones give, fused or not", "[panels]") {
 }
 
 TEST_CASE("panels: a matrix is turned exactly", "[panels]") {
-  if (!Panels::possible()) return;
+  NEEDS(Panels::possible(), "a processor with AVX2");
   for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {8, 8}, {7, 130}, {65, 64}, {200, 83}}) {
     const at::Tensor x = at::randn({rows, columns}), y = at::full({columns, rows}, 1e9);
     transpose(x.const_data_ptr<float>(), rows, columns, y.mutable_data_ptr<float>());

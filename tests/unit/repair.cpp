@@ -124,7 +124,7 @@ TEST_CASE("the sandbox limits time, memory, output and network", "[repair]") {
   CHECK_THROWS_WITH(run_in_sandbox({"no-such-program-here"}, folder.path(), limits), ContainsSubstring("no-such-program-here"));
   limits.file = 1000;
   CHECK(run_in_sandbox({"sh", "-c", "head -c 5000 /dev/zero > big; wc -c < big"}, folder.path(), limits).out.find("5000") == std::string::npos);
-  if (!has_python()) return;
+  NEEDS(has_python(), "Python");
   limits.memory = uint64_t{300} << 20;
   CHECK(run_in_sandbox({"python3", "-c", "x = bytearray(900 << 20)"}, folder.path(), limits).exit_code != 0);
   limits.file = 1 << 20;
@@ -133,7 +133,7 @@ TEST_CASE("the sandbox limits time, memory, output and network", "[repair]") {
 }
 
 TEST_CASE("QuixBugs' tests tell right programs from wrong ones", "[repair]") {
-  if (!has_python()) return;
+  NEEDS(has_python(), "Python");
   const Scratch folder;
   folder.write("programs/gcd.py", kGcd);
   folder.write("programs/count.py", "def count(n):\n    for i in range(n):\n        yield (i, i)\n");
@@ -167,10 +167,7 @@ TEST_CASE("QuixBugs' tests tell right programs from wrong ones", "[repair]") {
 // The real 40 programs: a hunk each, whose known repair passes the tests that the faulty program fails.
 TEST_CASE("QuixBugs' known repairs are plausible, its bugs are not", "[quixbugs][.]") {
   const auto data = test::data_folder();
-  if (!data || !fs::exists(*data / "code/quixbugs") || !has_python()) {
-    WARN("QuixBugs or Python is not there (ZOO_DATA): not tested");
-    return;
-  }
+  NEEDS(data && fs::exists(*data / "code/quixbugs") && has_python(), "QuixBugs in ../shared/data (or $ZOO_DATA) and Python");
   const fs::path quixbugs = *data / "code/quixbugs";
   const auto bugs = compare_programs(quixbugs / "python_programs", quixbugs / "correct_python_programs");
   PythonTestOptions options;

@@ -91,10 +91,7 @@ TEST_CASE("Porter stems are NLTK's", "[text_metrics]") {
 
 TEST_CASE("text metrics equal the field's packages on code and translations", "[text_metrics]") {
   const auto data = zoo::test::data_folder();
-  if (!data) {
-    WARN("SKIPPED: needs ../shared/data (or $ZOO_DATA)");
-    return;
-  }
+  NEEDS(data, "../shared/data (or $ZOO_DATA)");
   for (const auto& one : golden().at("files")) {
     const auto limit = one.at("limit").get<size_t>();
     INFO(one.at("hypotheses"));
@@ -109,10 +106,7 @@ TEST_CASE("text metrics equal the field's packages on code and translations", "[
 
 TEST_CASE("copying the input gives CodeXGLUE's published baselines", "[text_metrics]") {
   const auto data = zoo::test::data_folder();
-  if (!data) {
-    WARN("SKIPPED: needs ../shared/data (or $ZOO_DATA)");
-    return;
-  }
+  NEEDS(data, "../shared/data (or $ZOO_DATA)");
   std::vector<double> scores;
   for (const auto& one : golden().at("copies")) {
     const auto hypotheses = lines_of(*data / one.at("hypotheses").get<std::string>(), SIZE_MAX);

@@ -59,7 +59,7 @@ Json log_lines(const fs::path& folder) {
 }
 
 TEST_CASE("forty steps learn an easy task, and what is written is what was measured", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 20);
   for (const std::string model : {"cct:tiny", "vit:tiny"}) {
@@ -90,7 +90,7 @@ TEST_CASE("forty steps learn an easy task, and what is written is what was measu
 }
 
 TEST_CASE("a training repeats exactly, whatever the number of loader threads", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 6);
   std::vector<Json> losses;
@@ -109,7 +109,7 @@ TEST_CASE("a training repeats exactly, whatever the number of loader threads", "
 }
 
 TEST_CASE("validation examples are kept apart and choose the checkpoint", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 10);
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
@@ -130,7 +130,7 @@ TEST_CASE("validation examples are kept apart and choose the checkpoint", "[engi
 }
 
 TEST_CASE("a checkpoint learns other classes only when its head may go", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "three", kClasses, 4);
   write_pictures(scratch / "two", {"here", "there"}, 4);
@@ -147,7 +147,7 @@ TEST_CASE("a checkpoint learns other classes only when its head may go", "[engin
 }
 
 TEST_CASE("a loss that is no number stops the training and leaves nothing", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 8);
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
@@ -158,7 +158,7 @@ TEST_CASE("a loss that is no number stops the training and leaves nothing", "[en
 }
 
 TEST_CASE("accumulated batches make the step of the one large batch", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 10);  // 30 examples: the last batches are uneven
   std::vector<at::Tensor> weights;
@@ -178,7 +178,7 @@ TEST_CASE("accumulated batches make the step of the one large batch", "[engine][
 }
 
 TEST_CASE("a training stops early when validation gets no better", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 10);
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
@@ -193,7 +193,7 @@ TEST_CASE("a training stops early when validation gets no better", "[engine][tra
 }
 
 TEST_CASE("a resumed run must be the run that was begun", "[engine][training]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 4);
   Recipe recipe = tiny_recipe(scratch / "set", "cct:tiny");
@@ -216,7 +216,7 @@ Bundle three_classes(const std::vector<std::string>& labels) {
 }
 
 TEST_CASE("class names of the data are matched with the network's", "[engine][images]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 1);
   const Task& task = find_task("image_classification");
@@ -229,7 +229,7 @@ TEST_CASE("class names of the data are matched with the network's", "[engine][im
 }
 
 TEST_CASE("picture data: splits, limits, bad files", "[engine][images]") {
-  if (!zoo::data::image_files_supported()) return;
+  NEEDS(zoo::data::image_files_supported(), "a build with OpenCV");
   const Scratch scratch;
   write_pictures(scratch / "set", kClasses, 2);
   const Task& task = find_task("image_classification");
