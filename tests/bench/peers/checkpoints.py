@@ -1,10 +1,14 @@
 """Networks of published shapes with random weights, written once: a Hugging Face folder that zoo and transformers read, and beside it
 what the other peers read (model.onnx, model.int8.onnx, ct2/). Each is made when it is first asked for."""
+import json
 import pathlib
 import shutil
 
+import safetensors.torch
 import torch
 import transformers
+
+import itransformer
 
 
 def _bert(size):
@@ -62,6 +66,10 @@ def checkpoint(root, name, minilm):
         shutil.copyfile(pathlib.Path(minilm) / "model.safetensors", folder / "model.safetensors")
         return folder
     torch.manual_seed(0)
+    if name == "itransformer":
+        (folder / "config.json").write_text(json.dumps(itransformer.ETTH1_96, indent=1))
+        safetensors.torch.save_file(itransformer.ITransformer(itransformer.ETTH1_96).state_dict(), str(folder / "model.safetensors"))
+        return folder
     model = MAKERS[name]().eval()
     if name in SPECIAL:
         _word_tokenizer(model.config.vocab_size, SPECIAL[name]).save_pretrained(folder)

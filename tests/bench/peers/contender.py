@@ -119,6 +119,32 @@ class Transformers(Peer):
         return run
 
 
+class PyTorch(Peer):
+    """A network written in PyTorch beside this file, run eagerly: for what the transformers package does not have."""
+
+    def __init__(self, folder, args):
+        super().__init__(folder, args)
+        import safetensors.torch
+        import torch
+
+        import itransformer
+        torch.set_num_threads(args.threads)
+        self.torch = torch
+        self.model = itransformer.ITransformer(json.loads((self.folder / "config.json").read_text()))
+        self.model.load_state_dict(safetensors.torch.load_file(self.folder / "model.safetensors"))
+        self.model.train(args.training)
+
+    def forward(self, inputs):
+        with self.torch.inference_mode():
+            return self.model(self.torch.from_numpy(inputs["series"])).numpy()
+
+    def train(self, inputs):
+        loss = self.model(self.torch.from_numpy(inputs["series"])).square().mean()
+        loss.backward()
+        self.model.zero_grad(set_to_none=True)
+        return np.array([loss.item()])
+
+
 class OnnxRuntime(Peer):
     def __init__(self, folder, args):
         super().__init__(folder, args)
@@ -181,7 +207,7 @@ class CTranslate2(Peer):
         return run
 
 
-PEERS = {"transformers": Transformers, "onnxruntime": OnnxRuntime, "openvino": OpenVino, "ctranslate2": CTranslate2}
+PEERS = {"transformers": Transformers, "pytorch": PyTorch, "onnxruntime": OnnxRuntime, "openvino": OpenVino, "ctranslate2": CTranslate2}
 
 
 def memory_now():

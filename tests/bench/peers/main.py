@@ -89,7 +89,7 @@ def prepare(work, args):
 
 def agreement(mine, other):
     """Numbers: the largest difference to zoo float32. Ids: the share that is equal."""
-    a, b = ([v for k, v in safetensors.numpy.load_file(f).items() if k in ("y", "hidden", "logits", "vectors", "ids")][0] for f in (mine, other))
+    a, b = ([v for k, v in safetensors.numpy.load_file(f).items() if k in ("y", "hidden", "logits", "forecast", "vectors", "ids")][0] for f in (mine, other))
     if a.dtype == np.int64:
         width = min(a.shape[1], b.shape[1])
         return {"equal_ids": float((a[:, :width] == b[:, :width]).mean()), "lengths": [a.shape[1], b.shape[1]]}
@@ -225,6 +225,8 @@ def main():
     args.zoo = str(pathlib.Path(args.zoo).resolve())
     results = args.folder / "results"
     results.mkdir(parents=True, exist_ok=True)
+    if not (args.minilm and args.sts_b):
+        print("skipped, without --minilm and --sts-b: the works on sentences" + ("" if args.minilm else " and the start of the process"))
     jobs = [(w.name, lambda w=w: measure(w, args), w.heavy) for w in work_list.all_works(args.sts_b if args.minilm else None)]
     if args.minilm:
         jobs.append(("start-up", lambda: measure_start(args), False))

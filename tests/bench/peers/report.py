@@ -86,8 +86,8 @@ def write(path, records, args):
     about = {"date": datetime.date.today().isoformat(), "cpu": cpu(), "features": flags(), "threads": args.threads, "versions": versions}
     text = HEAD
     text += f"{about['date']}, {about['cpu']} ({', '.join(about['features'])}); " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".\n"
-    text += "ONNX Runtime int8: dynamic, per channel. OpenVINO by its precision hint. transformers: eager, scaled dot-product attention.\n"
-    text += "Works that are not listed have not been measured. iTransformer's training is in tests/bench/time_series_epoch.py.\n\n"
+    text += "ONNX Runtime int8: dynamic, per channel. OpenVINO by its precision hint. transformers: eager, scaled dot-product attention. pytorch: tests/bench/peers/itransformer.py, eager.\n"
+    text += "Works that are not listed have not been measured. Whole epochs of iTransformer beside the authors' own code: tests/bench/time_series_epoch.py.\n\n"
     for record in records:
         text += table(record) if "contenders" in record else others(record)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,9 @@ def all_works(sts_path):
                 works.append(Work(title, name, request, WRITERS, {"tokens": tokens}, heavy=batch > 1 or beams > 1))
     tokens = random.integers(10, 50000, (1, 128), dtype=np.int64)
     works.append(Work("GPT-2 128 -> 64, batch 1, greedy", "gpt2", {"generate": {"max_new_tokens": 64, "min_new_tokens": 64, "num_beams": 1}}, WRITERS, {"tokens": tokens}))
+    series = random.standard_normal((32, 96, 7), dtype=np.float32)
+    works.append(Work("iTransformer (ETTh1, 96 hours), batch 32", "itransformer", {}, pairs("zoo", "pytorch"), {"series": series}))
+    works.append(Work("iTransformer (ETTh1, 96 hours), batch 32, training step", "itransformer", {"train": True}, pairs("zoo", "pytorch"), {"series": series}))
     tokens = random.integers(1000, 30000, (8, 128), dtype=np.int64)
     works.append(Work("BERT-base 8 x 128, training step", "bert", {"train": True}, pairs("zoo", "transformers"), {"tokens": tokens}, heavy=True))
     return works
