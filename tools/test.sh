@@ -12,6 +12,10 @@ run_tests() { ctest --test-dir "$build" --output-on-failure --no-tests=error; }
 status=0
 ( step "testing" run_tests ) || status=$?
 
+# CTest keeps to itself what passing programs say; what they did not test is to be seen (how often, and the first line of why).
+skipped=$(sed -n 's/^ *SKIPPED: //p' "$build/Testing/Temporary/LastTest.log" | sort | uniq -c)
+[ -z "$skipped" ] || printf '==> tests that were skipped:\n%s\n' "$skipped"
+
 # Test cases, not programs: a Catch2 program counts as many as its own summary says, another test as one.
 awk '
   /^[0-9]+\/[0-9]+ Testing: / { if (open) total(); open = 1; passed = failed = 0; counted = 0; ok = 0 }

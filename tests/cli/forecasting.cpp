@@ -37,7 +37,7 @@ constexpr const char* kTrain =
 TEST_CASE("the naive baselines of ETTh1 and of the exchange rates are the known ones", "[cli]") {
   const auto data = data_folder();
   if (!data || !std::filesystem::exists(*data / "forecasting")) {
-    WARN("skipped: no forecasting/ETTh1.csv and exchange_rate.csv in $ZOO_DATA or ../shared/data");
+    WARN("SKIPPED: no forecasting/ETTh1.csv and exchange_rate.csv in $ZOO_DATA or ../shared/data");
     return;
   }
   struct Known { const char *variant, *file, *options; double mse, mae; };

@@ -71,7 +71,7 @@ TEST_CASE("every writer's file sorts behind those that are there", "[report]") {
 TEST_CASE("Python's tensorboard reads the files, and a resumed run is one clean curve", "[report]") {
   const char* python = std::getenv("ZOO_PYTHON");
   if (!python || !*python) {
-    WARN("skipped: ZOO_PYTHON names no Python that has tensorboard, so nothing but the bytes was checked");
+    WARN("SKIPPED: ZOO_PYTHON names no Python that has tensorboard, so nothing but the bytes was checked");
     return;
   }
   const Scratch scratch;

@@ -85,7 +85,7 @@ TEST_CASE("a made byte-level vocabulary keeps every text", "[tokenizers][vocabul
 
 TEST_CASE("a made unigram vocabulary has its network's special tokens, and is made alike each time", "[tokenizers][vocabulary]") {
   if (!has_sentencepiece()) {
-    WARN("built without SentencePiece's trainer");
+    WARN("SKIPPED: needs a build with SentencePiece's trainer");
     return;
   }
   VocabularyPlan plan;
@@ -123,7 +123,7 @@ TEST_CASE("a vocabulary that cannot be made is refused with the numbers", "[toke
   plan.normalization = "nfd";
   CHECK(has(message_of([&] { train_vocabulary(texts, plan, VocabularyStyle::t5); }), "normalization is 'nfd'"));
   if (!has_sentencepiece()) {
-    WARN("built without SentencePiece's trainer");
+    WARN("SKIPPED: needs a build with SentencePiece's trainer");
     return;
   }
   CHECK(has(says("unigram", 100000), "tokens only; vocab_size is 100000"));

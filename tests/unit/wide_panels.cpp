@@ -16,7 +16,7 @@ namespace zoo::test::wide_panels {
 namespace {
 
 bool possible(PanelType type) {
-  if (!WidePanels::possible(type)) WARN("not checked: this processor lacks what wide panels of type " << static_cast<int>(type) << " need");
+  if (!WidePanels::possible(type)) WARN("SKIPPED: needs a processor with what wide panels of type " << static_cast<int>(type) << " take");
   return WidePanels::possible(type);
 }
 

@@ -87,13 +87,32 @@ def prepare(work, args):
     return folder
 
 
-def agreement(mine, other):
-    """Numbers: the largest difference to zoo float32. Ids: the share that is equal."""
-    a, b = ([v for k, v in safetensors.numpy.load_file(f).items() if k in ("y", "hidden", "logits", "forecast", "vectors", "ids")][0] for f in (mine, other))
+def result_of(file):
+    return next(v for k, v in safetensors.numpy.load_file(file).items() if k in ("y", "hidden", "logits", "forecast", "vectors", "ids"))
+
+
+def agreement(work, mine, other):
+    """Numbers: the largest difference to zoo float32, of pictures also the classes that stay the likeliest. Ids: the share that is equal."""
+    a, b = result_of(mine), result_of(other)
     if a.dtype == np.int64:
         width = min(a.shape[1], b.shape[1])
         return {"equal_ids": float((a[:, :width] == b[:, :width]).mean()), "lengths": [a.shape[1], b.shape[1]]}
-    return {"max_difference": float(np.abs(a.astype(np.float64) - b).max())}
+    found = {"max_difference": float(np.abs(a.astype(np.float64) - b).max())}
+    if "image" in (work.inputs or {}):
+        found["same_class"] = [int((a.argmax(-1) == b.argmax(-1)).sum()), len(a)]
+    return found
+
+
+def ranks(values):
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]  # equal values share the middle of their ranks
+
+
+def spearman(file, scores):
+    """Of the cosines of the pairs (vectors have length 1) and the scores that people gave."""
+    vectors = result_of(file).astype(np.float64)
+    cosines = (vectors[:len(scores)] * vectors[len(scores):]).sum(1)
+    return float(np.corrcoef(ranks(cosines), ranks(scores))[0, 1])
 
 
 def measure(work, args):
@@ -105,6 +124,10 @@ def measure(work, args):
     record = {"work": work.name, "zoo_commit": commit, "threads": args.threads, "contenders": {}}
     times = {c.name: [] for c in contenders}
     errors, last, turn, longest = {}, {}, 0, 0.0
+
+    def saved(name):
+        return str(args.folder / f"out.{name.replace(' ', '_')}.safetensors")
+
     begin = time.perf_counter()
     # One round counts whatever it takes; another only where it fits into the work's share of time.
     while turn < 2 or (turn <= args.rounds and time.perf_counter() - begin + longest <= args.budget):
@@ -112,9 +135,8 @@ def measure(work, args):
         for c in contenders:
             if c.name in errors:
                 continue
-            saved = str(args.folder / f"out.{c.name.replace(' ', '_')}.safetensors")
             time.sleep(PAUSE)
-            reply = c.ask({**request, "save": saved} if turn == 0 and not training else {**request, "least_seconds": LEAST_SECONDS})
+            reply = c.ask({**request, "save": saved(c.name)} if turn == 0 and not training else {**request, "least_seconds": LEAST_SECONDS})
             if "error" in reply:
                 errors[c.name] = reply["error"]
                 continue
@@ -135,7 +157,9 @@ def measure(work, args):
                  # of each round, as the machine is never twice in the same mood
                  "ratio": statistics.median(theirs / mine for theirs, mine in zip(own, times[first])) if times[first] else None}
         if c.name != first and not training and first in last:
-            entry["agreement"] = agreement(*(str(args.folder / f"out.{n.replace(' ', '_')}.safetensors") for n in (first, c.name)))
+            entry["agreement"] = agreement(work, saved(first), saved(c.name))
+        if work.scores is not None:
+            entry["spearman"] = spearman(saved(c.name), work.scores)
         record["contenders"][c.name] = entry
     return record
 

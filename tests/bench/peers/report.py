@@ -9,7 +9,8 @@ HEAD = """# Speed beside other programs, on one CPU
 Made by `make bench-peers` (tests/bench/peers): the same weights and inputs, every contender in a process of its own that keeps its
 network, asked in turns; the first round does not count, and works of less than 0.3 s are repeated so long within a turn, whose median counts. **Milliseconds, median of the rounds** (fastest to slowest); "x" is the time of the
 contender over that of zoo float32 in the same round, median: above 1, zoo is ahead. Compare within a row; other work on the machine
-moves all of them. Agreement: largest difference to zoo's float32, or the share of equal ids.
+moves all of them. Agreement: largest difference to zoo's float32, or the share of equal ids; of pictures also how many keep their likeliest class (weights and pictures are random: near ties), of STS-B
+Spearman's correlation of the cosines with the scores that people gave.
 
 """
 
@@ -30,10 +31,16 @@ def flags():
 
 
 def agreement_text(entry):
-    found = entry.get("agreement")
-    if not found:
-        return ""
-    return f"{100 * found['equal_ids']:.0f} % of ids" if "equal_ids" in found else f"{found['max_difference']:.1e}"
+    found, parts = entry.get("agreement", {}), []
+    if "equal_ids" in found:
+        parts.append(f"{100 * found['equal_ids']:.0f} % of ids")
+    if "max_difference" in found:
+        parts.append(f"{found['max_difference']:.1e}")
+    if "same_class" in found:
+        parts.append("class {} of {}".format(*found["same_class"]))
+    if "spearman" in entry:
+        parts.append(f"Spearman {entry['spearman']:.4f}")
+    return ", ".join(parts)
 
 
 def ratio_text(entry):  # none where zoo itself gave nothing to divide by

@@ -14,6 +14,7 @@ class Work:
     contenders: list    # (peer, dtype); zoo float32 first: what it gives is the reference of the agreement
     inputs: dict = None
     texts: list = None
+    scores: np.ndarray = None  # of the pairs of texts, first ones before second ones: what people gave them
     heavy: bool = False  # left out by --quick
 
     def write_inputs(self, folder):
@@ -39,9 +40,10 @@ WRITERS = pairs("zoo", "transformers", "ctranslate2", "zoo:bfloat16", "zoo:int8"
 
 
 def sts_b(path):
+    """All first and then all second sentences, and the pairs' scores."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    return [r[0] for r in rows] + [r[1] for r in rows]
+    return [r[0] for r in rows] + [r[1] for r in rows], np.array([float(r[2]) for r in rows])
 
 
 def all_works(sts_path):
@@ -51,9 +53,9 @@ def all_works(sts_path):
         tokens = random.integers(1000, 30000, (batch, length), dtype=np.int64)
         works.append(Work(f"BERT-base {batch} x {length}", "bert", {}, ENCODERS, {"tokens": tokens}, heavy=batch > 8))
     if sts_path:
-        sentences = sts_b(sts_path)
+        sentences, scores = sts_b(sts_path)
         works.append(Work("BERT-base, 256 STS-B sentences", "bert", {}, pairs("zoo", "transformers", "onnxruntime", "zoo:int8", "onnxruntime:int8"), texts=sentences[:256], heavy=True))
-        works.append(Work("MiniLM, STS-B test (2758 sentences)", "minilm", {}, pairs("zoo", "transformers", "onnxruntime", "openvino", "zoo:bfloat16", "zoo:int8", "onnxruntime:int8"), texts=sentences))
+        works.append(Work("MiniLM, STS-B test (2758 sentences)", "minilm", {}, pairs("zoo", "transformers", "onnxruntime", "openvino", "zoo:bfloat16", "zoo:int8", "onnxruntime:int8"), texts=sentences, scores=scores))
     for title, network in (("ViT-B/16", "vit"), ("ResNet-50", "resnet"), ("Swin-T", "swin")):
         for batch in (1, 8):
             image = random.standard_normal((batch, 3, 224, 224), dtype=np.float32)
