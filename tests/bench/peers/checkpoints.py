@@ -1,10 +1,8 @@
 """Networks of published shapes with random weights, written once: a Hugging Face folder that zoo and transformers read, and beside it
 what the other peers read (model.onnx, model.int8.onnx, ct2/). Each is made when it is first asked for."""
-import json
 import pathlib
 import shutil
 
-import safetensors.torch
 import torch
 import transformers
 
@@ -31,7 +29,7 @@ def _bart():
 MAKERS = {"bert": lambda: _bert("base"), "bert-large": lambda: _bert("large"), "vit": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=1000)),
           "resnet": lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000)),
           "swin": lambda: transformers.SwinForImageClassification(transformers.SwinConfig(num_labels=1000)),
-          "t5": _t5, "bart": _bart, "gpt2": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config())}
+          "itransformer": lambda: itransformer.ITransformer(itransformer.etth1_96()), "t5": _t5, "bart": _bart, "gpt2": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config())}
 
 
 def _word_tokenizer(size, special):
@@ -66,10 +64,6 @@ def checkpoint(root, name, minilm):
         shutil.copyfile(pathlib.Path(minilm) / "model.safetensors", folder / "model.safetensors")
         return folder
     torch.manual_seed(0)
-    if name == "itransformer":
-        (folder / "config.json").write_text(json.dumps(itransformer.ETTH1_96, indent=1))
-        safetensors.torch.save_file(itransformer.ITransformer(itransformer.ETTH1_96).state_dict(), str(folder / "model.safetensors"))
-        return folder
     model = MAKERS[name]().eval()
     if name in SPECIAL:
         _word_tokenizer(model.config.vocab_size, SPECIAL[name]).save_pretrained(folder)

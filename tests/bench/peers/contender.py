@@ -124,15 +124,12 @@ class PyTorch(Peer):
 
     def __init__(self, folder, args):
         super().__init__(folder, args)
-        import safetensors.torch
         import torch
 
         import itransformer
         torch.set_num_threads(args.threads)
         self.torch = torch
-        self.model = itransformer.ITransformer(json.loads((self.folder / "config.json").read_text()))
-        self.model.load_state_dict(safetensors.torch.load_file(self.folder / "model.safetensors"))
-        self.model.train(args.training)
+        self.model = itransformer.ITransformer.from_pretrained(self.folder).train(args.training)
 
     def forward(self, inputs):
         with self.torch.inference_mode():

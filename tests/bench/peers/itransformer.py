@@ -1,17 +1,17 @@
 """iTransformer (Liu et al., 2024, arXiv:2310.06625) in PyTorch as its paper's repository writes it down, with the names of its weights:
 linear layers, attention by matrix products and softmax, 1 x 1 convolutions, post-norm, windows normalised and the forecast taken back."""
+import json
+import pathlib
+
+import safetensors.torch
 import torch
 from torch import nn
 
-ETTH1_96 = {"model_type": "itransformer", "seq_len": 96, "pred_len": 96, "enc_in": 7, "d_model": 256, "d_ff": 256, "e_layers": 2, "n_heads": 8, "dropout": 0.1}
+CARD = pathlib.Path(__file__).resolve().parents[3] / "models/time_series/itransformer.json"
 
 
-def holder(**parts):
-    """A module that only gives its parts a common prefix."""
-    module = nn.Module()
-    for name, part in parts.items():
-        module.add_module(name, part)
-    return module
+def etth1_96():
+    return {"model_type": "itransformer", "dropout": 0.1, **json.loads(CARD.read_text())["variants"]["etth1_96"]}
 
 
 class Attention(nn.Module):
@@ -45,11 +45,21 @@ class Layer(nn.Module):
 class ITransformer(nn.Module):
     def __init__(self, config):
         super().__init__()
-        c = self.config = dict(config)
-        self.enc_embedding = holder(value_embedding=nn.Linear(c["seq_len"], c["d_model"]))
-        self.encoder = holder(attn_layers=nn.ModuleList(Layer(c) for _ in range(c["e_layers"])), norm=nn.LayerNorm(c["d_model"]))
+        c = self.config = config
+        self.enc_embedding = nn.ModuleDict({"value_embedding": nn.Linear(c["seq_len"], c["d_model"])})
+        self.encoder = nn.ModuleDict({"attn_layers": nn.ModuleList(Layer(c) for _ in range(c["e_layers"])), "norm": nn.LayerNorm(c["d_model"])})
         self.projector = nn.Linear(c["d_model"], c["pred_len"])
         self.dropout = nn.Dropout(c["dropout"])
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        model = cls(json.loads((folder / "config.json").read_text()))
+        model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+        return model
+
+    def save_pretrained(self, folder):
+        (folder / "config.json").write_text(json.dumps(self.config, indent=1))
+        safetensors.torch.save_file(self.state_dict(), folder / "model.safetensors")
 
     def forward(self, series):  # [B, L, C] -> [B, H, C]
         mean = series.mean(1, keepdim=True).detach()
