@@ -9,10 +9,10 @@ using Catch::Matchers::ContainsSubstring;
 inline auto ContainsSubstring(const std::string& part) { return Catch::Matchers::Contains(part); }
 #endif
 
-// Leaves a test, and says so, where the machine or the build lacks something.
+// Leaves a test, and says so, where the machine or the build lacks something. `what` may be a chain of <<.
 #define NEEDS(condition, what)          \
   do {                                  \
     if (condition) break;               \
-    WARN("SKIPPED: needs " what);       \
+    WARN("SKIPPED: needs " << what);    \
     return;                             \
   } while (false)

@@ -36,10 +36,7 @@ constexpr const char* kTrain =
 
 TEST_CASE("the naive baselines of ETTh1 and of the exchange rates are the known ones", "[cli]") {
   const auto data = data_folder();
-  if (!data || !std::filesystem::exists(*data / "forecasting")) {
-    WARN("SKIPPED: no forecasting/ETTh1.csv and exchange_rate.csv in $ZOO_DATA or ../shared/data");
-    return;
-  }
+  NEEDS(data && std::filesystem::exists(*data / "forecasting"), "forecasting/ETTh1.csv and exchange_rate.csv in $ZOO_DATA or ../shared/data");
   struct Known { const char *variant, *file, *options; double mse, mae; };
   const Known table[] = {{"etth1_96", "ETTh1.csv", "split=ett", 1.294, 0.713},          {"etth1_96", "ETTh1.csv", "split=ett --option drop_last=32", 1.295, 0.713},
                          {"etth1_192", "ETTh1.csv", "split=ett", 1.325, 0.733},         {"etth1_192", "ETTh1.csv", "split=ett --option drop_last=32", 1.325, 0.733},

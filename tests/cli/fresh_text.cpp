@@ -10,6 +10,7 @@ using zoo::test::has;
 using zoo::test::Outcome;
 using zoo::test::quoted;
 using zoo::test::Scratch;
+using zoo::test::start_and_kill;
 using zoo::test::zoo_program;
 namespace fs = std::filesystem;
 
@@ -34,32 +35,22 @@ Json recipe_for(const Scratch& scratch, const char* model, const Json& tokenizer
           {"schedule", {{"name", "cosine"}, {"warmup_steps", 10}}}, {"checkpoint", {{"every_steps", 10}}}, {"seed", 1}};
 }
 
-// Kills the training with kill -9 when its first checkpoint is there.
-void start_and_kill(const fs::path& recipe, const fs::path& out) {
-  const std::string command = "unset ZOO_DATA ZOO_MODEL; " ZOO_PROGRAM " train " + quoted(recipe) + " --out " + quoted(out) + " > /dev/null 2>&1 & pid=$!; " +
-                              "until ls -d " + quoted(out) + "/checkpoints/step-*[0-9] > /dev/null 2>&1; do sleep 0.02; kill -0 $pid || break; done; kill -9 $pid; wait $pid";
-  [[maybe_unused]] const int killed = std::system((command + " 2> /dev/null").c_str());
-}
-
 TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; killed, it goes on to the same bytes", "[cli][seq2seq]") {
   const Scratch scratch;
   write_pairs(scratch);
   Json recipe = recipe_for(scratch, "t5:tiny", {{"train", "unigram"}, {"vocab_size", 32}});
   recipe["config"] = {{"d_model", 64}, {"d_kv", 16}, {"dropout_rate", 0.02}};
   const auto file = scratch.write("recipe.json", recipe.dump());
-  const Outcome trained = zoo_program("train " + quoted(file) + " --json --out " + quoted(scratch / "whole"));
+  const Outcome trained = zoo_program("train " + quoted(file) + " --device cpu --json --out " + quoted(scratch / "whole"));
   INFO(trained.err);
-  if (has(trained.err, "built without SentencePiece")) {
-    WARN("SKIPPED: needs a build with SentencePiece's trainer");
-    return;
-  }
+  NEEDS(!has(trained.err, "built without SentencePiece"), "a build with SentencePiece's trainer");
   REQUIRE(trained.code == 0);
   CHECK(has(trained.err, "making a vocabulary of 32 tokens"));
-  CHECK(trained.json().at("metrics").at("exact_match").get<double>() >= 0.875);  // 14 of 16: two hang on how a processor rounds (15 on CPUs, 14 on an H100)
+  CHECK(trained.json().at("metrics").at("exact_match").get<double>() > 0.9);  // 15 of 16: one hangs on how a processor rounds (on an H100 two, hence --device cpu)
   const Json config = Json::parse(file_text(scratch / "whole/config.json"));
   CHECK((config.at("vocab_size") == 32 && config.at("pad_token_id") == 0 && config.at("eos_token_id") == 1 && config.at("decoder_start_token_id") == 0));
 
-  const Outcome measured = zoo_program("eval " + quoted(scratch / "whole") + " --task seq2seq --columns a,b --metrics exact_match --max-new-tokens 30 --json --data " + quoted(scratch / "set"));
+  const Outcome measured = zoo_program("eval " + quoted(scratch / "whole") + " --device cpu --task seq2seq --columns a,b --metrics exact_match --max-new-tokens 30 --json --data " + quoted(scratch / "set"));
   REQUIRE(measured.code == 0);
   CHECK(measured.json().at("metrics").at("exact_match") == trained.json().at("metrics").at("exact_match"));
   CHECK(zoo_program("run " + quoted(scratch / "whole") + " --max-new-tokens 30 --input 'anna anna and cherry.'").out == "boat, then anna!\n");
@@ -67,10 +58,10 @@ TEST_CASE("a fresh T5 learns pairs by heart with a vocabulary made of them; kill
   CHECK(zoo_program("info " + quoted(scratch / "whole") + " --json").json().at("tokenizer") ==
         Json({{"files", {"spiece.model", "tokenizer_config.json"}}, {"tokens", 32}, {"special", {{"pad", 0}, {"eos", 1}, {"unk", 2}}}}));
 
-  start_and_kill(file, scratch / "cut");
+  CHECK(start_and_kill("train " + quoted(file) + " --device cpu", scratch / "cut") >= 0);
   REQUIRE_FALSE(fs::exists(scratch / "cut/results.json"));
   const auto vocabulary = fs::last_write_time(scratch / "cut/tokenizer/spiece.model");
-  const Outcome resumed = zoo_program("train --resume " + quoted(scratch / "cut") + " --json");
+  const Outcome resumed = zoo_program("train --resume " + quoted(scratch / "cut") + " --device cpu --json");
   INFO(resumed.err);
   REQUIRE(resumed.code == 0);
   CHECK(has(resumed.err, "going on after step"));

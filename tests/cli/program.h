@@ -57,18 +57,28 @@ class Scratch {
 // A path as a shell's word.
 inline std::string quoted(const std::filesystem::path& path) { return "'" + path.string() + "'"; }
 
+// ZOO_DATA and ZOO_MODEL steer tests, but are also the environment of --data and --model.
+inline constexpr const char* kWithoutTestVariables = "unset ZOO_DATA ZOO_MODEL; ";
+
 // `arguments` as a shell would read them; `before` stands in front of the program ("ZOO_SEED=7 ", "printf x | ").
 inline Outcome zoo_program(const std::string& arguments, const std::string& before = "") {
   const Scratch scratch;
   const auto err = scratch / "err", out = scratch / "out";
-  // ZOO_DATA and ZOO_MODEL steer tests, but are also the environment of --data and --model.
-  const std::string command = "unset ZOO_DATA ZOO_MODEL; " + before + " " ZOO_PROGRAM " " + arguments + " > '" + out.string() + "' 2> '" + err.string() + "'";
+  const std::string command = kWithoutTestVariables + before + " " ZOO_PROGRAM " " + arguments + " > '" + out.string() + "' 2> '" + err.string() + "'";
   const int status = std::system(command.c_str());
   Outcome outcome;
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   outcome.out = file_text(out);
   outcome.err = file_text(err);
   return outcome;
+}
+
+// Starts a training whose folder is `out` and kills it with kill -9 when its first checkpoint is there. Returns what std::system does.
+inline int start_and_kill(const std::string& arguments, const std::filesystem::path& out) {
+  const std::string checkpoints = quoted(out) + "/checkpoints/step-*[0-9]";
+  const std::string command = kWithoutTestVariables + std::string(ZOO_PROGRAM " ") + arguments + " --out " + quoted(out) + " > /dev/null 2>&1 & pid=$!; " +
+                              "until ls -d " + checkpoints + " > /dev/null 2>&1; do sleep 0.02; kill -0 $pid || break; done; kill -9 $pid; wait $pid";
+  return std::system(("( " + command + " ) 2> /dev/null").c_str());
 }
 
 inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

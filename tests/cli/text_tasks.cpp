@@ -17,8 +17,8 @@
 namespace cli_text_tasks_tests {
 namespace fs = std::filesystem;
 using zoo::Json;
-
 using zoo::test::file_text;
+using zoo::test::start_and_kill;
 using zoo::test::zoo_program;
 
 struct Checkpoint {
@@ -120,9 +120,7 @@ TEST_CASE("texts that stay in their file teach the same weights, whatever the wo
   CHECK(file_text(checkpoint.path / "left/model.safetensors") == weights);
   CHECK(Json::parse(file_text(checkpoint.path / "left/results.json")).at("metrics") == Json::parse(file_text(checkpoint.path / "held/results.json")).at("metrics"));
   // Ended by its clock's checkpoint after the first epoch, then gone on with.
-  const std::string killed = "unset ZOO_DATA ZOO_MODEL; sh -c '" ZOO_PROGRAM " \"$@\" & p=$!; while ! ls " + (checkpoint.path / "cut/checkpoints").string() +
-                             "/step-* >/dev/null 2>&1 && kill -0 $p 2>/dev/null; do sleep 0.01; done; kill -9 $p' sh ";
-  CHECK(std::system((killed + left + "--set checkpoint.every_steps=2 " + out("cut") + " >/dev/null 2>&1").c_str()) >= 0);
+  CHECK(start_and_kill(left + "--set checkpoint.every_steps=2", checkpoint.path / "cut") >= 0);
   REQUIRE(zoo_program("train --resume " + checkpoint.file("cut")).code == 0);
   CHECK(file_text(checkpoint.path / "cut/model.safetensors") == weights);
 }

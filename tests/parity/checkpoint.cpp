@@ -6,10 +6,7 @@
 
 TEST_CASE("all-MiniLM-L6-v2: every hidden state on real sentences equals transformers'", "[checkpoint]") {
   const auto folder = zoo::test::minilm_folder();
-  if (!folder) {
-    WARN("SKIPPED: no all-MiniLM-L6-v2 checkpoint in $ZOO_MINILM or the cache folder (tools/fetch_minilm.sh fetches it)");
-    return;
-  }
+  NEEDS(folder, "all-MiniLM-L6-v2 in $ZOO_MINILM or the cache folder (tools/fetch_minilm.sh fetches it)");
   const auto fixture = std::filesystem::path(ZOO_TEST_DIR) / "fixtures" / "checkpoints" / "minilm.safetensors";
   const auto proof = zoo::app::verify_fixture(fixture, *folder);
   INFO(zoo::join(proof.problems, "; "));
@@ -21,10 +18,7 @@ TEST_CASE("all-MiniLM-L6-v2: every hidden state on real sentences equals transfo
 
 TEST_CASE("rxnmapper's ALBERT: the logits of masked reactions equal transformers'", "[checkpoint]") {
   const auto folder = zoo::test::rxnmapper_folder();
-  if (!folder) {
-    WARN("SKIPPED: no checkpoint in $ZOO_RXNMAPPER or the cache folder (tools/fetch_rxnmapper.sh fetches it)");
-    return;
-  }
+  NEEDS(folder, "a checkpoint in $ZOO_RXNMAPPER or the cache folder (tools/fetch_rxnmapper.sh fetches it)");
   const auto fixture = std::filesystem::path(ZOO_TEST_DIR) / "fixtures" / "checkpoints" / "rxnmapper.safetensors";
   const auto proof = zoo::app::verify_fixture(fixture, *folder);
   INFO(zoo::join(proof.problems, "; "));

@@ -9,6 +9,7 @@
 #include "app/tasks/text_batches.h"
 #include "tests/catch.h"
 #include "tests/models.h"
+#include "tests/unit/gpu_support.h"
 
 namespace fixed_decoding_tests {
 using zoo::Decoding;
@@ -67,7 +68,7 @@ TEST_CASE("steps on a fixed state equal those on a growing one", "[engine]") {
 
 // The first call begins plainly, the second records its beginning, the third plays it; other lengths come between.
 TEST_CASE("texts begun and written from recordings are those of plain decoding", "[engine]") {
-  NEEDS(torch::cuda::is_available() && zoo::app::CudaGraph::built_in(), "a GPU and a build with CUDA's headers");
+  if (!zoo::test::gpu::here()) return;
   for (const auto& one : zoo::test::tiny_cases()) {
     const auto model = one.entry.make(one.config);
     auto* network = dynamic_cast<zoo::IncrementalDecoder*>(model.get());

@@ -9,18 +9,14 @@
 #include "app/engine/precision.h"
 #include "models/registry.h"
 #include "tests/catch.h"
+#include "tests/unit/gpu_support.h"
 
 namespace graphed_training_tests {
 using zoo::Json;
 using zoo::Tensors;
 using zoo::app::Autocast;
 using zoo::app::GraphedTraining;
-
-bool here() {
-  if (torch::cuda::is_available() && zoo::app::CudaGraph::built_in()) return true;
-  WARN("SKIPPED: needs a GPU and a build with CUDA's headers");
-  return false;
-}
+using zoo::test::gpu::here;
 
 at::Tensor mean_square(const Tensors& outputs) {
   at::Tensor loss;

@@ -94,10 +94,7 @@ void check_file(const zoo::tokenizers::Tokenizer& tokenizer, const std::string& 
 
 TEST_CASE("byte-level and SentencePiece tokenizers equal the reference on every line of the data", "[tokenizers][data]") {
   namespace files = tokenizer_files;
-  if (!files::fs::is_directory(files::data_folder() / "tokenizers")) {
-    WARN("SKIPPED: needs " << (files::data_folder() / "tokenizers").string() << " (or $ZOO_DATA/tokenizers)");
-    return;
-  }
+  NEEDS(files::fs::is_directory(files::data_folder() / "tokenizers"), (files::data_folder() / "tokenizers").string() << " (or $ZOO_DATA/tokenizers)");
   const auto expected = tokenizer_tests::read_fixture("files.json");
   const auto block = expected.at("block").get<size_t>();
   for (const auto& entry : expected.at("tokenizers")) {

@@ -79,11 +79,8 @@ void check_files(const zoo::tokenizers::Tokenizer& tokenizer, const nlohmann::js
 TEST_CASE("every line of the text data has the reference's ids", "[tokenizers][data]") {
   namespace lines = tokenizer_lines;
   const auto model = lines::minilm_folder();
-  if (!lines::fs::exists(model / "vocab.txt") || !lines::fs::is_directory(lines::text_folder())) {
-    WARN("SKIPPED: needs " << (model / "vocab.txt").string() << " (or $ZOO_MINILM) and "
-                           << lines::text_folder().string() << " (or $ZOO_DATA/text)");
-    return;
-  }
+  NEEDS(lines::fs::exists(model / "vocab.txt") && lines::fs::is_directory(lines::text_folder()),
+        (model / "vocab.txt").string() << " (or $ZOO_MINILM) and " << lines::text_folder().string() << " (or $ZOO_DATA/text)");
   const auto expected = tokenizer_tests::read_fixture("wordpiece_lines.json");
   const auto vocab = lines::read_all(model / "vocab.txt");
   for (const std::string variant : {"uncased", "cased"}) {

@@ -84,10 +84,7 @@ TEST_CASE("a made byte-level vocabulary keeps every text", "[tokenizers][vocabul
 }
 
 TEST_CASE("a made unigram vocabulary has its network's special tokens, and is made alike each time", "[tokenizers][vocabulary]") {
-  if (!has_sentencepiece()) {
-    WARN("SKIPPED: needs a build with SentencePiece's trainer");
-    return;
-  }
+  NEEDS(has_sentencepiece(), "a build with SentencePiece's trainer");
   VocabularyPlan plan;
   plan.vocab_size = 80;
   const auto texts = sentences();
@@ -122,10 +119,7 @@ TEST_CASE("a vocabulary that cannot be made is refused with the numbers", "[toke
   CHECK(has(message_of([&] { train_vocabulary(std::vector<std::string>{"", ""}, plan, VocabularyStyle::t5); }), "no texts"));
   plan.normalization = "nfd";
   CHECK(has(message_of([&] { train_vocabulary(texts, plan, VocabularyStyle::t5); }), "normalization is 'nfd'"));
-  if (!has_sentencepiece()) {
-    WARN("SKIPPED: needs a build with SentencePiece's trainer");
-    return;
-  }
+  NEEDS(has_sentencepiece(), "a build with SentencePiece's trainer");
   CHECK(has(says("unigram", 100000), "tokens only; vocab_size is 100000"));
   CHECK(has(says("unigram", 10), "smaller than required_chars"));
 }
